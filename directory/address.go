@@ -53,15 +53,34 @@ func ParseAddress(s string) (Address, error) {
 
 // ParseDomain returns the lower-case A-label form of a mail domain. Address literals ([192.0.2.1]) are refused.
 func ParseDomain(s string) (string, error) {
-	domain, err := idna.Lookup.ToASCII(strings.TrimSuffix(s, "."))
-	if err != nil || domain == "" || len(domain) > MaxDomain {
-		return "", fmt.Errorf("%w: bad domain %q", ErrBadAddress, clip(s))
+	domain, err := idna.Lookup.ToASCII(s)
+	domain = strings.TrimSuffix(strings.ToLower(domain), ".")
+	if err == nil && hostName(domain) {
+		// An A-label that another set of rules made may come out as another one, or not at all.
+		if again, err := idna.Lookup.ToASCII(domain); err == nil && again == domain {
+			return domain, nil
+		}
 	}
-	return strings.ToLower(domain), nil
+	return "", fmt.Errorf("%w: bad domain %q", ErrBadAddress, clip(s))
 }
 
-// String returns local@domain.
-func (a Address) String() string { return a.Local + "@" + a.Domain }
+// hostName reports whether a name in ASCII keeps the limits of RFC 1035 section 2.3.4, which package idna does not look at.
+func hostName(domain string) bool {
+	for label := range strings.SplitSeq(domain, ".") {
+		if label == "" || len(label) > 63 {
+			return false
+		}
+	}
+	return len(domain) <= 253
+}
+
+// String returns local@domain, and nothing for the zero Address.
+func (a Address) String() string {
+	if a.IsZero() {
+		return ""
+	}
+	return a.Local + "@" + a.Domain
+}
 
 // IsZero reports whether a is no address: the null reverse-path.
 func (a Address) IsZero() bool { return a == Address{} }

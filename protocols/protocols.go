@@ -48,6 +48,8 @@ type Envelope struct {
 	Rcpts    []Recipient
 	Login    string // uid of the authenticated submitter, else empty
 	Received time.Time
+
+	PerRecipient bool // the peer takes an answer for each recipient (LMTP), not one for all
 }
 
 // A Recipient is one accepted RCPT and where it goes.

@@ -73,3 +73,9 @@ type Limits struct {
 	Folders      int   // of one home
 	NameBytes    int   // of one folder name on disk, at most 255
 }
+
+// A Quota is an amount of mail: what a home may hold (0 is no limit) or what it holds.
+type Quota struct {
+	Bytes    int64 // octets of message files
+	Messages int64
+}

@@ -1,0 +1,49 @@
+# The handbook of this tree: what one does with it, and the command behind each.
+# `make demo` shows it, `make test` proves it; nothing else is needed.
+
+GO         ?= go
+BENCHTIME  ?= 1s
+FUZZTIME   ?= 30s
+VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: build demo deps test check fuzz bench clean
+
+# The one binary, static, in bin/.
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/dirpost ./cmd/dirpost
+
+# A whole server on loopback ports, shown row by row; then it keeps serving until Ctrl-C.
+demo: build
+	bin/dirpost demo
+
+# Installs the Debian packages that the tests use, where they are missing. Starts no service.
+deps:
+	tools/deps.sh install
+
+# Everything that must hold before one may push. On a build machine (CI=true) it installs what it needs.
+test:
+	@if [ "$$CI" = true ]; then tools/deps.sh install; else tools/deps.sh check; fi
+	$(MAKE) check build
+	$(GO) test -race -timeout 20m ./...
+
+# The rules of the house, without running anything.
+check:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt these: $$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) run ./tools/check
+	@$(GO) generate ./schema && git diff --exit-code --stat -- schema || { echo "schema: commit what go generate wrote"; exit 1; }
+
+# Each parser against random input, FUZZTIME long.
+fuzz:
+	@$(GO) list -f '{{.ImportPath}} {{.Dir}}' ./... | while read pkg dir; do \
+	  for f in $$(grep -hos '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6-); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; done; done
+
+# How fast the parts are. Nothing outside this tree is needed.
+bench:
+	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
+
+clean:
+	rm -rf bin

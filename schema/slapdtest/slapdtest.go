@@ -1,0 +1,248 @@
+// Package slapdtest starts a real slapd with the reference configuration for a test, on loopback, in a folder of the
+// test, as a child process that the test can stop and start again.
+//
+// A machine without slapd fails the test and says what to install: the platform over OpenLDAP is a promise, so its tests
+// are never skipped.
+//
+// Start reading at [Start].
+package slapdtest
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/dirpost/dirpost/schema/slapd"
+)
+
+// install is what brings everything that this package runs on Debian.
+const install = "apt-get install slapd slapd-contrib ldap-utils"
+
+// startTime bounds how long slapd may take to answer, stopTime how long it may take to leave.
+const (
+	startTime = 20 * time.Second
+	stopTime  = 10 * time.Second
+)
+
+// Options of [Start]; the zero value is good.
+type Options struct {
+	Base string // suffix; empty = dc=example,dc=org
+	Peer string // what this process becomes by SASL EXTERNAL over LDAPI; empty = cn=frontend,ou=services,Base
+}
+
+// A Server is a running slapd with an empty database. The fields are fixed; they stay right over Stop and Start.
+type Server struct {
+	URI          string // ldap://127.0.0.1:PORT
+	LDAPS        string // ldaps://localhost:PORT
+	LDAPI        string // ldapi://PATH, escaped
+	Socket       string // the path behind LDAPI
+	Base         string
+	RootDN       string
+	RootPassword string
+	CA           *x509.CertPool // of slapd's certificate, which is for localhost and 127.0.0.1
+	CAFile       string
+
+	dir    string
+	slapd  string
+	listen string // URIs as slapd -h takes them
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when cmd has ended
+}
+
+// Start makes the configuration, starts slapd and waits until it answers. The server is stopped when the test ends.
+func Start(t testing.TB, opts Options) *Server {
+	t.Helper()
+	if opts.Base == "" {
+		opts.Base = "dc=example,dc=org"
+	}
+	if opts.Peer == "" {
+		opts.Peer = "cn=frontend," + slapd.Services + "," + opts.Base
+	}
+	s := &Server{Base: opts.Base, RootDN: "cn=root," + opts.Base, RootPassword: "root-password", dir: t.TempDir(), slapd: command(t, "slapd")}
+	s.address(t)
+	s.configure(t)
+	t.Cleanup(func() { s.Stop(t) })
+	s.Start(t)
+	s.authz(t, opts.Peer)
+	return s
+}
+
+// address picks ports that the kernel holds free, and a socket path short enough for sun_path (108 bytes), which the
+// folder of a test with a long name is not.
+func (s *Server) address(t testing.TB) {
+	t.Helper()
+	short, err := os.MkdirTemp("", "slapd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(short) })
+	var ports [2]int
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	s.Socket = filepath.Join(short, "ldapi")
+	s.URI = fmt.Sprintf("ldap://127.0.0.1:%d", ports[0])
+	s.LDAPS = fmt.Sprintf("ldaps://localhost:%d", ports[1])
+	s.LDAPI = "ldapi://" + url.PathEscape(s.Socket)
+	s.listen = strings.Join([]string{s.URI, fmt.Sprintf("ldaps://127.0.0.1:%d", ports[1]), s.LDAPI}, " ")
+}
+
+// configure writes cn=config with slapadd.
+func (s *Server) configure(t testing.TB) {
+	t.Helper()
+	for _, sub := range []string{"conf", "data", "run"} {
+		if err := os.Mkdir(filepath.Join(s.dir, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cert, key := s.certify(t)
+	text, err := slapd.Config{
+		Suffix: s.Base, RootDN: s.RootDN, RootPassword: s.RootPassword, ConfigPassword: s.RootPassword,
+		Run: filepath.Join(s.dir, "run"), Data: filepath.Join(s.dir, "data"),
+		Cert: cert, Key: key, CA: s.CAFile, MaxBytes: 256 << 20,
+	}.Render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(s.dir, "config.ldif")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(command(t, "slapadd"), "-n0", "-F", filepath.Join(s.dir, "conf"), "-l", file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("slapadd of the reference configuration: %v\n%s", err, out)
+	}
+}
+
+// Start starts slapd, again after a Stop, with the same configuration, data and addresses, and waits until it answers.
+func (s *Server) Start(t testing.TB) {
+	t.Helper()
+	deadline := time.Now().Add(startTime)
+	var err error
+	for range 5 { // another process may have the port for a moment
+		if err = s.start(t, deadline); err == nil {
+			return
+		}
+	}
+	t.Fatal(err)
+}
+
+func (s *Server) start(t testing.TB, deadline time.Time) error {
+	t.Helper()
+	var log strings.Builder
+	cmd := exec.Command(s.slapd, "-d", "0", "-F", filepath.Join(s.dir, "conf"), "-h", s.listen)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		cmd.Wait()
+		close(exited)
+	}()
+	s.cmd, s.exited = cmd, exited
+	for {
+		if err := s.answers(deadline); err == nil {
+			return nil
+		} else if time.Now().After(deadline) {
+			s.Stop(t)
+			return fmt.Errorf("slapd does not answer on %s: %w", s.URI, err)
+		}
+		select {
+		case <-exited:
+			return fmt.Errorf("slapd ended: %v\n%s", cmd.ProcessState, log.String())
+		case <-time.After(5 * time.Millisecond): // until the sockets are there, nothing tells
+		}
+	}
+}
+
+// answers reports whether slapd takes a request on its TCP port.
+func (s *Server) answers(deadline time.Time) error {
+	c, err := s.dial(deadline)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return c.UnauthenticatedBind("")
+}
+
+func (s *Server) dial(deadline time.Time) (*ldap.Conn, error) {
+	c, err := ldap.DialURL(s.URI, ldap.DialWithDialer(&net.Dialer{Deadline: deadline}))
+	if err != nil {
+		return nil, err
+	}
+	c.SetTimeout(time.Until(deadline))
+	return c, nil
+}
+
+// authz sets olcAuthzRegexp, which only a running slapd takes.
+func (s *Server) authz(t testing.TB, peer string) {
+	t.Helper()
+	change, err := slapd.Authz(s.Base, slapd.Peer{UID: os.Getuid(), GID: os.Getgid(), DN: peer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.run(t, "ldapmodify", "cn=config", change)
+}
+
+// Load adds the entries of an LDIF text as the root DN.
+func (s *Server) Load(t testing.TB, ldif string) {
+	t.Helper()
+	s.run(t, "ldapadd", s.RootDN, ldif)
+}
+
+func (s *Server) run(t testing.TB, tool, dn, ldif string) {
+	t.Helper()
+	cmd := exec.Command(command(t, tool), "-H", s.URI, "-x", "-D", dn, "-w", s.RootPassword)
+	cmd.Stdin = strings.NewReader(ldif)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", tool, err, out)
+	}
+}
+
+// Pid is the process id of the running slapd.
+func (s *Server) Pid() int { return s.cmd.Process.Pid }
+
+// Stop ends slapd and waits for it. Stopping a stopped server does nothing.
+func (s *Server) Stop(t testing.TB) {
+	t.Helper()
+	if s.cmd == nil {
+		return
+	}
+	s.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-s.exited:
+	case <-time.After(stopTime):
+		s.cmd.Process.Kill()
+		<-s.exited
+		t.Errorf("slapd did not end within %s", stopTime)
+	}
+	s.cmd = nil
+}
+
+// command finds a program, also in the folders that only root has in its path.
+func command(t testing.TB, name string) string {
+	t.Helper()
+	for _, file := range []string{name, "/usr/sbin/" + name} {
+		if path, err := exec.LookPath(file); err == nil {
+			return path
+		}
+	}
+	t.Fatalf("%s is missing: %s", name, install)
+	return ""
+}
