@@ -1,0 +1,189 @@
+package listen
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+// Why a read of a guarded connection ended. All three are time-outs (net.Error, os.ErrDeadlineExceeded) and sticky:
+// after the first one nothing is read any more, so that the rest of a body cannot be taken for commands. Writing stays
+// possible, for the last word of the protocol.
+var (
+	ErrIdle     error = timeoutError("no data for too long")
+	ErrLife     error = timeoutError("connection lasted too long")
+	ErrDraining error = timeoutError("server is shutting down")
+)
+
+type timeoutError string
+
+func (e timeoutError) Error() string { return string(e) }
+
+// Timeout makes libraries say "idle" and not "broken".
+func (e timeoutError) Timeout() bool { return true }
+
+// Temporary is false because the error is sticky; crypto/tls then never reads again either.
+func (e timeoutError) Temporary() bool { return false }
+
+// Is lets callers ask for os.ErrDeadlineExceeded as with any other connection.
+func (e timeoutError) Is(target error) bool { return target == os.ErrDeadlineExceeded }
+
+// A conn is a connection that cannot be kept for ever. Its deadlines are its own: those set from above are ignored,
+// because protocol libraries set them once for a whole command, or for a whole body (which cuts slow but steady
+// senders), or not at all.
+type conn struct {
+	net.Conn
+	id    string
+	gate  *Gate
+	of    netip.Prefix
+	write time.Duration
+
+	mu       sync.Mutex // guards what follows, and that the deadline of Conn fits it
+	idle     time.Duration
+	end      time.Time
+	held     int  // commands in hand that a drain lets finish
+	draining bool // Read fails as soon as nothing is held
+	fault    error
+}
+
+// Read waits for data no longer than the idle time, and not beyond the end of the connection's life.
+func (c *conn) Read(p []byte) (int, error) {
+	if err := c.arm(); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return n, c.timedOut()
+	}
+	return n, err
+}
+
+// arm sets the deadline of the next read, or tells why there is none.
+func (c *conn) arm() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fault == nil && c.draining && c.held == 0 {
+		c.fault = ErrDraining
+	}
+	if c.fault != nil {
+		return c.fault
+	}
+	deadline := time.Now().Add(c.idle)
+	if c.end.Before(deadline) {
+		deadline = c.end
+	}
+	return c.Conn.SetReadDeadline(deadline)
+}
+
+// timedOut names the reason of a time-out and makes it stick.
+func (c *conn) timedOut() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.fault != nil:
+	case c.draining && c.held == 0:
+		c.fault = ErrDraining
+	case !time.Now().Before(c.end):
+		c.fault = ErrLife
+	default:
+		c.fault = ErrIdle
+	}
+	return c.fault
+}
+
+// Write gives the peer a bounded time to take p. When the connection's life is over there is that much time once more
+// for the last words.
+func (c *conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	last := c.end
+	c.mu.Unlock()
+	if now := time.Now(); now.Before(last) {
+		last = now
+	}
+	if err := c.Conn.SetWriteDeadline(last.Add(c.write)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(p)
+}
+
+// Close ends the connection and gives its place to another.
+func (c *conn) Close() error {
+	defer c.gate.release(c)
+	return c.Conn.Close()
+}
+
+// SetDeadline does nothing: see conn.
+func (c *conn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing: see conn.
+func (c *conn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing: see conn.
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+// drain ends the read that waits, and all later ones, unless a command is in hand; then it does so after that.
+func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draining = true
+	c.wake()
+}
+
+// wake ends a read that waits although nothing is in hand. The caller holds mu.
+func (c *conn) wake() {
+	if c.draining && c.held == 0 {
+		c.Conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// Hold says that a command is in hand which has to read on, such as the body after DATA: a shutdown lets c read until
+// release is called, which must happen once. c came through a [Gate]; see [Limit].
+func Hold(c net.Conn) (release func()) {
+	guarded := mustFind(c)
+	guarded.mu.Lock()
+	defer guarded.mu.Unlock()
+	guarded.held++
+	return func() {
+		guarded.mu.Lock()
+		defer guarded.mu.Unlock()
+		guarded.held--
+		guarded.wake()
+	}
+}
+
+// Limit gives c another idle time, from the next read on, and another life, from now on: short ones belong to
+// strangers, long ones to who has logged in. c came through a [Gate], and what has been put over it since has a method
+// NetConn, as a tls.Conn has; any other is a bug and panics, for limits that silently do not hold are worse.
+func Limit(c net.Conn, idle, life time.Duration) {
+	guarded := mustFind(c)
+	guarded.mu.Lock()
+	defer guarded.mu.Unlock()
+	guarded.idle, guarded.end = idle, time.Now().Add(life)
+}
+
+func mustFind(c net.Conn) *conn {
+	guarded := find(c)
+	if guarded == nil {
+		panic(fmt.Sprintf("listen: no guarded connection below a %T", c))
+	}
+	return guarded
+}
+
+// find looks for the guarded connection below TLS and other wrappers; nil when there is none.
+func find(c net.Conn) *conn {
+	for c != nil {
+		if guarded, ok := c.(*conn); ok {
+			return guarded
+		}
+		wrapper, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		c = wrapper.NetConn()
+	}
+	return nil
+}
