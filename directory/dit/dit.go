@@ -27,8 +27,8 @@ type Entry struct {
 
 // A Subject is who asks. The zero Subject is anonymous.
 type Subject struct {
-	DN    string // normalised only as far as it was given; empty = anonymous
-	Admin bool   // may do everything: the local administrator by peer credentials, a member of a group with dpAdminRight full
+	DN    string // as the entry, or the socket, has it; empty = anonymous
+	Admin bool   // the local administrator, whom no access rule binds; members of administrators' groups are judged by the rules at each operation
 }
 
 // A Scope is how deep a search looks (RFC 4511 section 4.5.1.2).

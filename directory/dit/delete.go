@@ -1,0 +1,40 @@
+package dit
+
+import "context"
+
+// Delete removes an entry that has no entries below it, and its name wherever other entries refer to it.
+func (t *Tree) Delete(ctx context.Context, who Subject, name string) error {
+	j := t.judge(who)
+	d, err := t.target(j, name, "deletion")
+	if err != nil {
+		return err
+	}
+	return t.change(ctx, j, nil, func() ([]edit, error) { return t.planDelete(j, d) })
+}
+
+func (t *Tree) planDelete(j *judge, d dn) ([]edit, error) {
+	v, err := t.entry(j, d)
+	if err != nil {
+		return nil, err
+	}
+	if !v.may(j, theEntry, remove) {
+		return nil, t.denied(j, v)
+	}
+	if v.record.parent != 0 {
+		up, err := t.view(v.record.parent)
+		if err != nil {
+			return nil, err
+		}
+		if up == nil || !up.may(j, theChildren, remove) {
+			return nil, t.denied(j, v)
+		}
+	}
+	t.mu.RLock()
+	leaf := len(t.index.children[v.id]) == 0
+	t.mu.RUnlock()
+	if !leaf {
+		return nil, refuse(codeNotLeaf, "subordinate objects must be deleted first")
+	}
+	refs := &references{tree: t, from: d, changed: map[uint32]*edit{v.id: {old: v.record}}}
+	return refs.edits([]uint32{v.id})
+}

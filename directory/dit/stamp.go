@@ -1,0 +1,81 @@
+package dit
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/dirpost/dirpost/schema"
+)
+
+// A change number (entryCSN) is a time that no two changes share, and three fields that tell servers apart, of which
+// there is one.
+const (
+	csnTime    = "20060102150405.000000Z"
+	csnServer  = "#000000#000#000000"
+	timeLayout = "20060102150405Z"
+)
+
+func parseCSN(v []byte) time.Time {
+	when, _, _ := strings.Cut(string(v), "#")
+	t, err := time.Parse(csnTime, when)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
+// stampNew gives a new entry what the server writes: class, identity and creation.
+func (t *Tree) stampNew(r *record, structural *class, j *judge) {
+	t.set(r, schema.AttrStructuralObjectClass, structural.Name())
+	t.set(r, schema.AttrEntryUUID, uuid.NewString())
+	t.set(r, schema.AttrCreatorsName, j.name)
+	t.set(r, schema.AttrCreateTimestamp, t.opts.Now().UTC().Format(timeLayout))
+}
+
+// stamp notes who has changed an entry and when. The caller holds write.
+func (t *Tree) stamp(r *record, j *judge) {
+	now := t.opts.Now().UTC()
+	t.set(r, schema.AttrEntryCSN, t.nextCSN().Format(csnTime)+csnServer)
+	t.set(r, schema.AttrModifiersName, j.name)
+	t.set(r, schema.AttrModifyTimestamp, now.Format(timeLayout))
+}
+
+// stampPassword keeps the time of the last change of a password.
+func (t *Tree) stampPassword(r *record, list []change) {
+	touched := slices.ContainsFunc(list, func(c change) bool { return c.desc.typ.Name() == schema.AttrUserPassword })
+	switch {
+	case !touched:
+	case r.hasType(t.catalog.typ(schema.AttrUserPassword)):
+		t.set(r, schema.AttrPwdChangedTime, t.opts.Now().UTC().Format(timeLayout))
+	default:
+		t.set(r, schema.AttrPwdChangedTime, "")
+	}
+}
+
+// set replaces a single value; an empty one removes the attribute.
+func (t *Tree) set(r *record, name, value string) {
+	d := t.catalog.plain[name]
+	if value == "" {
+		r.attrs = slices.DeleteFunc(r.attrs, func(a attribute) bool { return a.text == d.text })
+		return
+	}
+	values := [][]byte{[]byte(value)}
+	if a := r.find(d); a != nil {
+		a.values = values
+		return
+	}
+	r.attrs = append(r.attrs, attribute{d, values})
+}
+
+// nextCSN returns a time later than that of every change before, also when the clock goes backwards.
+func (t *Tree) nextCSN() time.Time {
+	now := t.opts.Now().UTC().Truncate(time.Microsecond)
+	if !now.After(t.last) {
+		now = t.last.Add(time.Microsecond)
+	}
+	t.last = now
+	return now
+}
