@@ -1,0 +1,92 @@
+package ldapd
+
+import (
+	"fmt"
+
+	"github.com/dirpost/dirpost/directory/dit"
+	"github.com/dirpost/dirpost/protocols/ldapwire"
+	"github.com/go-ldap/ldap/v3"
+)
+
+// Names of the controls that are understood.
+const (
+	pagedResults   = "1.2.840.113556.1.4.319"    // RFC 2696
+	manageDsaIT    = "2.16.840.1.113730.3.4.2"   // RFC 3296: there are no referrals to manage
+	subentries     = "1.3.6.1.4.1.4203.1.10.1"   // RFC 3672
+	passwordPolicy = "1.3.6.1.4.1.42.2.27.8.5.1" // draft-behera-ldap-password-policy: only asks that we tell more
+)
+
+// controls has each control with the operations it makes sense for.
+var controls = []struct {
+	oid string
+	on  func(ldapwire.Request) bool
+}{
+	{pagedResults, isSearch},
+	{manageDsaIT, namesEntry},
+	{subentries, isSearch},
+	{passwordPolicy, func(ldapwire.Request) bool { return true }},
+}
+
+func isSearch(req ldapwire.Request) bool {
+	_, ok := req.(*ldapwire.SearchRequest)
+	return ok
+}
+
+// namesEntry reports whether ManageDsaIT has a meaning for req (RFC 3296 section 3).
+func namesEntry(req ldapwire.Request) bool {
+	switch req.(type) {
+	case *ldapwire.BindRequest, *ldapwire.ExtendedRequest:
+		return false
+	}
+	return true
+}
+
+// Extensions are what controls ask of an operation.
+type extensions struct {
+	page       *ldapwire.PageRequest
+	subentries bool // these and nothing else
+}
+
+// extensions reads the controls of m. Those that are not understood are an error when they are critical (RFC 4511
+// section 4.1.11), else nothing.
+func (s *session) extensions(m ldapwire.Message) (extensions, error) {
+	var ext extensions
+	seen := map[string]bool{}
+	for _, c := range m.Controls {
+		switch {
+		case !understood(c.OID, m.Request) && c.Critical:
+			return ext, &dit.Error{Code: ldap.LDAPResultUnavailableCriticalExtension, Text: "critical control is not understood here"}
+		case !understood(c.OID, m.Request):
+			continue
+		case seen[c.OID]:
+			return ext, &dit.Error{Code: ldap.LDAPResultProtocolError, Text: "control is there twice"}
+		}
+		seen[c.OID] = true
+		if err := ext.read(c); err != nil {
+			return ext, &dit.Error{Code: ldap.LDAPResultProtocolError, Text: fmt.Sprintf("value of control %s: %v", c.OID, err)}
+		}
+	}
+	return ext, nil
+}
+
+func understood(oid string, req ldapwire.Request) bool {
+	for _, c := range controls {
+		if c.oid == oid {
+			return c.on(req)
+		}
+	}
+	return false
+}
+
+// read takes the value of one control.
+func (e *extensions) read(c ldapwire.Control) (err error) {
+	switch c.OID {
+	case pagedResults:
+		var page ldapwire.PageRequest
+		page, err = ldapwire.DecodePage(c.Value)
+		e.page = &page
+	case subentries:
+		e.subentries, err = ldapwire.DecodeBoolean(c.Value)
+	}
+	return err
+}

@@ -1,0 +1,17 @@
+package ldapd
+
+import (
+	"context"
+
+	"github.com/dirpost/dirpost/directory/dit"
+	"github.com/dirpost/dirpost/protocols/ldapwire"
+	"github.com/go-ldap/ldap/v3"
+)
+
+// rename gives an entry another name or place (RFC 4511 section 4.9).
+func (s *session) rename(ctx context.Context, req *ldapwire.ModifyDNRequest) error {
+	if req.Move && req.NewSuperior == "" {
+		return &dit.Error{Code: ldap.LDAPResultUnwillingToPerform, Text: "the root has no entries of its own"}
+	}
+	return s.server.tree.Rename(ctx, s.who, req.DN, req.NewRDN, req.DeleteOld, req.NewSuperior)
+}
