@@ -1,0 +1,118 @@
+package lookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/schema"
+)
+
+// A domain is the entry of one of our domains.
+type domain struct {
+	dn        string
+	name      string
+	status    directory.Status
+	transport string   // empty = local
+	aliasOf   string   // the domain whose local parts it shares
+	required  []string // local parts that must stay deliverable, in lower case
+	fallback  []string // DNs that get them
+	quota     directory.Quota
+}
+
+// Local reports whether a domain is ours: mail for it is accepted here, to be filed or handed on.
+func (r *Resolver) Local(ctx context.Context, name string) (bool, error) {
+	name, err := directory.ParseDomain(name)
+	if err != nil {
+		return false, nil
+	}
+	switch _, err := r.domain(ctx, name); {
+	case errors.Is(err, directory.ErrNotLocal):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return true, nil
+}
+
+// domain returns the entry of a domain, which may be some seconds old, or ErrNotLocal. That a domain is not ours is never
+// kept, so a new one counts at once.
+func (r *Resolver) domain(ctx context.Context, name string) (*domain, error) {
+	return r.domains.get(ctx, name, func(ctx context.Context) (*domain, error) {
+		entries, err := r.search(ctx, domainFilter(name))
+		if err != nil {
+			return nil, fmt.Errorf("domain %s: %w", name, err)
+		}
+		return oneDomain(entries, name)
+	})
+}
+
+func domainFilter(name string) string {
+	return client.And(client.Equal(schema.AttrObjectClass, schema.ClassDpMailDomain), client.Equal(schema.AttrAssociatedDomain, name))
+}
+
+// oneDomain finds the entry of the domain among entries.
+func oneDomain(entries []*ldap.Entry, name string) (*domain, error) {
+	var found *domain
+	for _, e := range entries {
+		if !isClass(e, schema.ClassDpMailDomain) || !holds(e, schema.AttrAssociatedDomain, name) {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("domain %s: %w: %s and %s", name, directory.ErrAmbiguous, found.dn, e.DN)
+		}
+		found = newDomain(e, name)
+	}
+	if found == nil || found.status == directory.Deleted {
+		return nil, fmt.Errorf("%w: %s", directory.ErrNotLocal, name)
+	}
+	return found, nil
+}
+
+func newDomain(e *ldap.Entry, name string) *domain {
+	d := &domain{
+		dn: e.DN, name: name,
+		status:    statusOf(e),
+		transport: transportOf(e),
+		fallback:  e.GetEqualFoldAttributeValues(schema.AttrDpFallbackRecipient),
+		quota:     directory.Quota{Bytes: number(e, schema.AttrDpQuotaBytes), Messages: number(e, schema.AttrDpQuotaMessages)},
+	}
+	if alias, err := directory.ParseDomain(value(e, schema.AttrDpAliasDomainOf)); err == nil {
+		d.aliasOf = alias
+	}
+	for _, part := range e.GetEqualFoldAttributeValues(schema.AttrDpRequiredLocalPart) {
+		d.required = append(d.required, strings.ToLower(part))
+	}
+	return d
+}
+
+// requires reports whether mail for the local part must be taken: postmaster in any domain (RFC 5321 section 4.5.1), and
+// what the entry lists (RFC 2142).
+func (d *domain) requires(local string) bool {
+	local = strings.ToLower(local)
+	return local == "postmaster" || slices.Contains(d.required, local)
+}
+
+// transportOf returns dpTransport, empty for local.
+func transportOf(e *ldap.Entry) string {
+	if t := value(e, schema.AttrDpTransport); !strings.EqualFold(t, "local") {
+		return t
+	}
+	return ""
+}
+
+// number reads an integer of a quota; 0 when there is none.
+func number(e *ldap.Entry, attr string) int64 {
+	n, err := strconv.ParseInt(value(e, attr), 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}

@@ -1,0 +1,114 @@
+// Package lookup answers the questions of the platform from the directory: where does mail for this address go, who is
+// this login or this certificate, may he send as that address, which authorities are trusted.
+//
+// An answer is read anew each time, so that a change counts at once; only domain entries and authorities are kept for a few
+// seconds. "Nobody" and "cannot tell" are different errors: a directory that is down, or that hides its own base from us,
+// never makes an address unknown.
+//
+// Start reading at [Resolver.Route]; account.go has people, expand.go roles and groups, certificate.go certificates.
+package lookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/schema"
+)
+
+// Options of [New]. Base is required.
+type Options struct {
+	Base string // the suffix all entries are below
+	Node string // name of this machine in mailHost: an entry with another one is delivered elsewhere
+
+	MaxRecipients int           // of one address after expansion; 0 = 10,000
+	MaxDepth      int           // levels of roles, groups and forwards in each other; 0 = 10
+	TTL           time.Duration // how long domains and authorities are kept; 0 = 10 s
+
+	Now func() time.Time // nil = time.Now
+	Log *slog.Logger     // nil = discarded
+}
+
+// A Resolver looks things up. Any number of goroutines may use it.
+type Resolver struct {
+	client      *client.Client
+	opts        Options
+	log         *slog.Logger
+	domains     *cache[*domain]     // by name
+	authorities *cache[[]Authority] // one value, under the empty key
+}
+
+// New returns a resolver that asks c.
+func New(c *client.Client, opts Options) *Resolver {
+	if opts.MaxRecipients <= 0 {
+		opts.MaxRecipients = 10_000
+	}
+	if opts.MaxDepth <= 0 {
+		opts.MaxDepth = 10
+	}
+	if opts.TTL <= 0 {
+		opts.TTL = 10 * time.Second
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Resolver{
+		client: c, opts: opts, log: opts.Log,
+		domains:     newCache[*domain](opts.TTL, opts.Now),
+		authorities: newCache[[]Authority](opts.TTL, opts.Now),
+	}
+}
+
+// entryAttributes are what is asked of any entry: a named list, never "+" or "*", so that no secret comes along.
+var entryAttributes = []string{
+	schema.AttrObjectClass, schema.AttrEntryUUID, schema.AttrUid, schema.AttrCn, schema.AttrMail,
+	schema.AttrMailLocalAddress, schema.AttrMailHost, schema.AttrMailRoutingAddress,
+	schema.AttrMember, schema.AttrRoleOccupant, schema.AttrRfc822MailMember, schema.AttrAssociatedDomain,
+	schema.AttrDpAccountStatus, schema.AttrDpMailService, schema.AttrDpMailboxId, schema.AttrDpQuotaBytes,
+	schema.AttrDpQuotaMessages, schema.AttrDpSendAddress, schema.AttrDpSendGrant, schema.AttrDpTransport,
+	schema.AttrDpAliasDomainOf, schema.AttrDpRequiredLocalPart, schema.AttrDpFallbackRecipient,
+	schema.AttrDpAllowedNetwork, schema.AttrDpAuthPolicy, schema.AttrDpForward, schema.AttrDpForwardKeep,
+	schema.AttrDpCertSHA256, schema.AttrDpCertSPKI, schema.AttrDpCertIssuerSerial, schema.AttrDpCertSubject, schema.AttrDpCertEmail,
+}
+
+// search returns the entries below the base that match. A base that is missing, or hidden from the service, is an outage:
+// it says nothing about what was asked for.
+func (r *Resolver) search(ctx context.Context, filter string) ([]*ldap.Entry, error) {
+	entries, err := r.client.Search(ctx, r.opts.Base, ldap.ScopeWholeSubtree, filter, entryAttributes...)
+	if errors.Is(err, directory.ErrNotFound) {
+		return nil, fmt.Errorf("%w: base %q is not there: %v", directory.ErrUnavailable, r.opts.Base, err)
+	}
+	return entries, err
+}
+
+func isClass(e *ldap.Entry, class string) bool {
+	return holds(e, schema.AttrObjectClass, class)
+}
+
+// holds reports whether a value of attr equals value but for case. Servers match more loosely (they squeeze blanks and fold
+// compatibility characters), so what a search found for a name from outside is compared once more.
+func holds(e *ldap.Entry, attr, value string) bool {
+	return value != "" && slices.ContainsFunc(e.GetEqualFoldAttributeValues(attr), func(v string) bool { return strings.EqualFold(v, value) })
+}
+
+func value(e *ldap.Entry, attr string) string { return e.GetEqualFoldAttributeValue(attr) }
+
+// nameKey is a form of a DN in which two spellings of it are equal.
+func nameKey(dn string) string {
+	parsed, err := ldap.ParseDN(dn)
+	if err != nil {
+		return strings.ToLower(dn)
+	}
+	return strings.ToLower(parsed.String())
+}

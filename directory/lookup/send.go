@@ -1,0 +1,123 @@
+package lookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/schema"
+)
+
+// MaySend reports whether an account may use an address as sender: one of its own send addresses, also as it is spelled
+// in an alias domain, or an address of an entry whose dpSendGrant names the account or a group it is in. Addresses that an
+// entry merely receives are not enough, and a detail (+tag) is another address.
+func (r *Resolver) MaySend(ctx context.Context, acct directory.Account, from directory.Address) (bool, error) {
+	if owns(acct, from) {
+		return true, nil
+	}
+	from, err := r.unalias(ctx, from)
+	if errors.Is(err, directory.ErrNotLocal) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("send as %s: %w", from, err)
+	}
+	if owns(acct, from) {
+		return true, nil
+	}
+	grants, err := r.grants(ctx, from)
+	if err != nil {
+		return false, fmt.Errorf("send as %s: %w", from, err)
+	}
+	granted, err := r.inAny(ctx, acct.DN, grants)
+	if err != nil {
+		return false, fmt.Errorf("send as %s: %w", from, err)
+	}
+	return granted, nil
+}
+
+func owns(acct directory.Account, a directory.Address) bool {
+	return slices.ContainsFunc(acct.SendAddresses, func(own directory.Address) bool { return own.Key() == a.Key() })
+}
+
+// unalias replaces a domain that shares the local parts of another by that one. ErrNotLocal: none of ours.
+func (r *Resolver) unalias(ctx context.Context, a directory.Address) (directory.Address, error) {
+	for range maxAliasHops {
+		d, err := r.domain(ctx, a.Domain)
+		if err != nil || d.aliasOf == "" {
+			return a, err
+		}
+		a.Domain = d.aliasOf
+	}
+	return a, fmt.Errorf("%w: %s: alias domains go in a circle", directory.ErrTooMany, a.Domain)
+}
+
+// grants returns who may send as an address: the dpSendGrant values of the entries that send as it and receive it too. An
+// entry that only claims the address, or is out of service, grants nothing.
+func (r *Resolver) grants(ctx context.Context, a directory.Address) (map[string]bool, error) {
+	entries, err := r.search(ctx, client.Or(client.Equal(schema.AttrMail, a.Key()), client.Equal(schema.AttrDpSendAddress, a.Key())))
+	if err != nil {
+		return nil, err
+	}
+	grants := map[string]bool{}
+	for _, e := range entries {
+		sends := holds(e, schema.AttrMail, a.Key()) || holds(e, schema.AttrDpSendAddress, a.Key())
+		if s := statusOf(e); !sends || !holds(e, schema.AttrMailLocalAddress, a.Key()) || s == directory.Suspended || s == directory.Deleted {
+			continue
+		}
+		for _, dn := range e.GetEqualFoldAttributeValues(schema.AttrDpSendGrant) {
+			grants[nameKey(dn)] = true
+		}
+	}
+	return grants, nil
+}
+
+// inAny reports whether names has the entry, or a group that the entry is in, directly or through other groups.
+func (r *Resolver) inAny(ctx context.Context, dn string, names map[string]bool) (bool, error) {
+	if len(names) == 0 {
+		return false, nil
+	}
+	seen := map[string]bool{nameKey(dn): true}
+	for level, depth := []string{dn}, 0; len(level) > 0 && depth < r.opts.MaxDepth; depth++ {
+		if slices.ContainsFunc(level, func(dn string) bool { return names[nameKey(dn)] }) {
+			return true, nil
+		}
+		groups, err := r.groupsOf(ctx, level)
+		if err != nil {
+			return false, err
+		}
+		level = nil
+		for _, g := range groups {
+			if key := nameKey(g.DN); !seen[key] {
+				seen[key] = true
+				level = append(level, g.DN)
+			}
+		}
+		if len(seen) > r.opts.MaxRecipients {
+			return false, fmt.Errorf("%w: %s is in more than %d groups", directory.ErrTooMany, dn, r.opts.MaxRecipients)
+		}
+	}
+	return false, nil
+}
+
+// groupsOf returns the groups that have one of the entries as a member.
+func (r *Resolver) groupsOf(ctx context.Context, dns []string) ([]*ldap.Entry, error) {
+	var groups []*ldap.Entry
+	for batch := range slices.Chunk(dns, namesPerSearch) {
+		parts := make([]string, len(batch))
+		for i, dn := range batch {
+			parts[i] = client.Equal(schema.AttrMember, dn)
+		}
+		found, err := r.search(ctx, client.And(client.Equal(schema.AttrObjectClass, schema.ClassGroupOfNames), client.Or(parts...)))
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, found...)
+	}
+	return groups, nil
+}
