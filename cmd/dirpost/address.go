@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/dirpost/dirpost/directory"
+)
+
+func addressCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "address",
+		Usage: "where mail goes",
+		Subcommands: []*cli.Command{{
+			Name:      "show",
+			Usage:     "tell where mail for an address goes, and why",
+			ArgsUsage: "ADDRESS",
+			Description: `The answer comes from the code that decides about real mail. Exit status 3: nobody has the address.
+
+Example:
+
+   dirpost address show press@example.org`,
+			Flags:  []cli.Flag{jsonFlag()},
+			Action: withAdmin(showAddress, "ADDRESS"),
+		}},
+	}
+}
+
+// A routeView is a route as --json shows it; its names are stable.
+type routeView struct {
+	Address   string     `json:"address"`
+	Mailboxes []boxView  `json:"mailboxes"`
+	Remote    []string   `json:"remote"`
+	Transport string     `json:"transport,omitempty"`
+	Steps     []stepView `json:"steps"`
+}
+
+type boxView struct {
+	Login   string `json:"login"`
+	Mailbox string `json:"mailbox"`
+}
+
+type stepView struct {
+	Entry string `json:"entry,omitempty"`
+	Text  string `json:"text"`
+}
+
+func showAddress(c *cli.Context, a *admin, args []string) error {
+	addr, err := directory.ParseAddress(args[0])
+	if err != nil {
+		return usagef("%v", err)
+	}
+	route, err := a.resolver.Route(c.Context, addr)
+	if err != nil {
+		return err
+	}
+	view := routeView{Address: addr.String(), Mailboxes: []boxView{}, Remote: texts(route.Remote), Transport: route.Transport, Steps: []stepView{}}
+	for _, m := range route.Mailboxes {
+		view.Mailboxes = append(view.Mailboxes, boxView{m.Login, m.ID})
+	}
+	for _, s := range route.Steps {
+		view.Steps = append(view.Steps, stepView{s.Entry, s.Text})
+	}
+	return show(c, view, view.print)
+}
+
+func (v routeView) print(w io.Writer) error {
+	for _, s := range v.Steps {
+		line := s.Text
+		if s.Entry != "" {
+			line += "  (" + s.Entry + ")"
+		}
+		fmt.Fprintln(w, line)
+	}
+	for _, m := range v.Mailboxes {
+		fmt.Fprintf(w, "=> mailbox of %s (%s)\n", m.Login, m.Mailbox)
+	}
+	for _, r := range v.Remote {
+		fmt.Fprintf(w, "=> %s, outside\n", r)
+	}
+	if v.Transport != "" {
+		fmt.Fprintf(w, "=> handed to %s\n", v.Transport)
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
+	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/lookup"
+	"github.com/dirpost/dirpost/directory/provision"
+)
+
+// An admin is the directory as the administrator's commands see it: LDAP, spoken as himself, so that the directory's
+// own access rules judge what he does.
+type admin struct {
+	cfg       config.Config
+	client    *client.Client
+	provision *provision.Provisioner
+	resolver  *lookup.Resolver
+	embedded  *embedded // set when this command runs the directory because the server is stopped
+}
+
+// withAdmin makes an action of one that needs the directory and takes the named arguments. What is wrong with the command
+// line is said before anything is opened.
+func withAdmin(do func(*cli.Context, *admin, []string) error, names ...string) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		args, err := arguments(c, names...)
+		if err != nil {
+			return err
+		}
+		cfg, err := config.Load(c.String("config"))
+		if err != nil {
+			return err
+		}
+		a, err := openAdmin(c, cfg)
+		if err != nil {
+			return err
+		}
+		return errors.Join(do(c, a, args), a.close(c.Context))
+	}
+}
+
+// openAdmin connects to the directory of cfg: an LDAP server of one's own, the running dirpost through its unix socket,
+// or, when that is stopped, the embedded directory run by this process for as long as the command takes.
+func openAdmin(c *cli.Context, cfg config.Config) (*admin, error) {
+	a := &admin{cfg: cfg}
+	opts, err := clientOptions(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Directory.Embedded {
+		opts.URIs = []string{"ldapi://" + cfg.Listen.LDAPI}
+		if !answers(c.Context, cfg.Listen.LDAPI) {
+			if a.embedded, err = openEmbedded(cfg, nil, nil); err != nil {
+				return nil, err
+			}
+			opts.Dial = a.embedded.dial
+		}
+	}
+	if err := actAs(c, &opts); err != nil {
+		return nil, errors.Join(err, a.close(c.Context))
+	}
+	if a.client, err = client.New(opts); err != nil {
+		return nil, errors.Join(err, a.close(c.Context))
+	}
+	a.provision = provision.New(a.client, provision.Options{Base: cfg.Directory.Base})
+	a.resolver = lookup.New(a.client, lookup.Options{Base: cfg.Directory.Base})
+	return a, nil
+}
+
+// actAs sets who the command acts as: --as with a password, else the local user by SASL EXTERNAL on a unix socket. The
+// service identity of the configuration is the server's, never the administrator's.
+func actAs(c *cli.Context, opts *client.Options) error {
+	opts.BindDN, opts.Password, opts.External = "", "", true
+	if dn := c.String("as"); dn != "" {
+		password, err := actAsPassword(c, dn)
+		if err != nil {
+			return err
+		}
+		opts.BindDN, opts.Password, opts.External = dn, password, false
+	}
+	return nil
+}
+
+func actAsPassword(c *cli.Context, dn string) (string, error) {
+	if file := c.String("as-password-file"); file != "" {
+		return readPassword(c, file)
+	}
+	return ask(c, "Password of "+dn+": ")
+}
+
+// answers reports whether a server listens on the unix socket at path.
+func answers(ctx context.Context, path string) bool {
+	d := net.Dialer{Timeout: time.Second}
+	conn, err := d.DialContext(ctx, "unix", path)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
+func (a *admin) close(ctx context.Context) error {
+	var errs []error
+	if a.client != nil {
+		errs = append(errs, a.client.Close())
+	}
+	if a.embedded != nil {
+		errs = append(errs, a.embedded.close(ctx))
+	}
+	return errors.Join(errs...)
+}

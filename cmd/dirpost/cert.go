@@ -1,0 +1,147 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/dirpost/dirpost/directory/lookup"
+)
+
+// maxCertBytes bounds a certificate or revocation list file.
+const maxCertBytes = 16 << 20
+
+func certCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "cert",
+		Usage: "client certificates that users log in with",
+		Description: `A certificate logs a user in when its mapping is in the user's entry and its issuer is a known
+authority (dirpost authority add). Removing the mapping is the fast way to revoke it.`,
+		Subcommands: []*cli.Command{
+			{
+				Name:      "add",
+				Usage:     "let a user log in with a certificate",
+				ArgsUsage: "LOGIN FILE",
+				Description: `FILE is PEM or DER. Kinds: sha256 (this certificate), spki (its key, so renewal with the same key is
+covered), issuerserial, subject, email. The authority must trust the kind.
+
+Examples:
+
+   dirpost cert add alice alice.pem
+   dirpost cert add alice alice.der --kind spki`,
+				Flags: []cli.Flag{
+					&cli.StringFlag{Name: "kind", Value: "sha256", Usage: "what of the certificate counts: `KIND`"},
+					jsonFlag(),
+				},
+				Action: withAdmin(addCertificate, "LOGIN", "FILE"),
+			},
+			{
+				Name:        "list",
+				Usage:       "list the certificates of a user",
+				ArgsUsage:   "LOGIN",
+				Description: "Example:\n\n   dirpost cert list alice",
+				Flags:       []cli.Flag{jsonFlag()},
+				Action:      withAdmin(listCertificates, "LOGIN"),
+			},
+			{
+				Name:      "remove",
+				Usage:     "stop a certificate from logging a user in",
+				ArgsUsage: "LOGIN VALUE|FILE",
+				Description: `VALUE is as cert list prints it; FILE is the certificate itself.
+
+Example:
+
+   dirpost cert remove alice alice.pem`,
+				Flags:  []cli.Flag{jsonFlag()},
+				Action: withAdmin(removeCertificate, "LOGIN", "VALUE|FILE"),
+			},
+		},
+	}
+}
+
+func addCertificate(c *cli.Context, a *admin, args []string) error {
+	cert, err := readCertificate(args[1])
+	if err != nil {
+		return err
+	}
+	if err := a.provision.AddCertificate(c.Context, args[0], cert, c.String("kind")); err != nil {
+		return err
+	}
+	fingerprint := lookup.KeysOf(cert).SHA256
+	return done(c, map[string]string{"login": args[0], "kind": c.String("kind"), "sha256": fingerprint},
+		"%s logs in with the certificate %q, sha256 %s, by %s", args[0], cert.Subject, fingerprint, c.String("kind"))
+}
+
+func listCertificates(c *cli.Context, a *admin, args []string) error {
+	mappings, err := a.provision.Certificates(c.Context, args[0])
+	if err != nil {
+		return err
+	}
+	type view struct {
+		Kind  string `json:"kind"`
+		Value string `json:"value"`
+	}
+	out := make([]view, 0, len(mappings))
+	for _, m := range mappings {
+		out = append(out, view{m.Kind, m.Value})
+	}
+	return show(c, out, func(w io.Writer) error {
+		var rows [][]string
+		for _, m := range out {
+			rows = append(rows, []string{m.Kind, m.Value})
+		}
+		return printTable(w, []string{"KIND", "VALUE"}, rows)
+	})
+}
+
+func removeCertificate(c *cli.Context, a *admin, args []string) error {
+	value := args[1]
+	if cert, err := readCertificate(value); err == nil {
+		value = lookup.KeysOf(cert).SHA256
+	}
+	if err := a.provision.RemoveCertificate(c.Context, args[0], value); err != nil {
+		return err
+	}
+	return done(c, map[string]string{"login": args[0], "value": value}, "%s no longer logs in with %s", args[0], value)
+}
+
+// readCertificate reads one certificate, PEM or DER; of a PEM chain the first.
+func readCertificate(path string) (*x509.Certificate, error) {
+	der, err := readDER(path, "CERTIFICATE")
+	if err != nil {
+		return nil, err
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no certificate, neither PEM nor DER: %w", path, err)
+	}
+	return cert, nil
+}
+
+// readDER reads a file that is DER, or PEM with a block of the given type.
+func readDER(path, blockType string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxCertBytes {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxCertBytes)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	for rest := text; ; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return text, nil
+		}
+		if block.Type == blockType {
+			return block.Bytes, nil
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
+	"github.com/dirpost/dirpost/directory/dit"
+	"github.com/dirpost/dirpost/protocols/ldapd"
+)
+
+// An embedded is the embedded directory with the LDAP server before it, as this process runs it. The process itself
+// reaches it through that server too, over a pair of connected sockets.
+type embedded struct {
+	tree   *dit.Tree
+	server *ldapd.Server
+}
+
+// directoryFile is where the embedded directory lies.
+func directoryFile(cfg config.Config) string {
+	return filepath.Join(cfg.Data, "directory", "directory.db")
+}
+
+func openEmbedded(cfg config.Config, tlsConfig *tls.Config, log *slog.Logger) (*embedded, error) {
+	path := directoryFile(cfg)
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("the embedded directory: %w; `dirpost init` makes one", err)
+	}
+	return newEmbedded(cfg, tlsConfig, log)
+}
+
+// newEmbedded opens the directory, empty if there is none.
+func newEmbedded(cfg config.Config, tlsConfig *tls.Config, log *slog.Logger) (*embedded, error) {
+	path := directoryFile(cfg)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	tree, err := dit.Open(path, dit.Options{
+		Suffixes:    []string{cfg.Directory.Base},
+		ServiceUIDs: []int{os.Getuid()},
+		Log:         log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the embedded directory: %w", err)
+	}
+	return &embedded{tree, ldapd.New(tree, ldapd.Options{TLS: tlsConfig, Log: log})}, nil
+}
+
+// dial connects to the server inside this process. A pair of sockets, unlike a pipe, carries the peer's user id.
+func (e *embedded) dial(context.Context) (net.Conn, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	ours, err := fileConn(fds[0])
+	if err != nil {
+		unix.Close(fds[1])
+		return nil, err
+	}
+	theirs, err := fileConn(fds[1])
+	if err != nil {
+		ours.Close()
+		return nil, err
+	}
+	go e.server.ServeConn(theirs) // ends with the connection; Shutdown waits for it
+	return ours, nil
+}
+
+func fileConn(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "socketpair")
+	defer f.Close() // FileConn works on a copy
+	return net.FileConn(f)
+}
+
+func (e *embedded) close(ctx context.Context) error {
+	return errors.Join(e.server.Shutdown(ctx), e.tree.Close())
+}

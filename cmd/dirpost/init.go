@@ -1,0 +1,259 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
+	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/provision"
+	"github.com/dirpost/dirpost/protocols/certs"
+)
+
+func initCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "init",
+		Usage: "make the configuration, the folders, a certificate to start with, and the directory",
+		Description: `Nothing that exists is changed: a configuration that is there already stops the command.
+
+With --ldap-uri dirpost uses an LDAP server of your own. Load its schema first (schema/dirpost.ldif of the
+source). As an administrator of it (--as) the containers, the service entry and the first administrator are
+made where they are missing; without --as they must be there.
+
+Examples:
+
+   dirpost init --domain example.org
+   dirpost --as cn=root,dc=example,dc=org init --domain example.org \
+      --ldap-uri ldaps://ldap.example.org --ldap-ca /etc/ssl/ldap-ca.pem --bind-password-file /etc/dirpost/frontend`,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "domain", Usage: "the first mail `DOMAIN` (required)"},
+			&cli.StringFlag{Name: "hostname", Usage: "full `NAME` of this server (default: mail.DOMAIN)"},
+			&cli.StringFlag{Name: "org", Usage: "`NAME` of the organisation (default: DOMAIN)"},
+			&cli.StringFlag{Name: "base", Usage: "suffix of the tree (default: dc=… of DOMAIN)"},
+			&cli.StringFlag{Name: "data", Usage: "`FOLDER` of what cannot be rebuilt (default: as in config example)"},
+			&cli.StringFlag{Name: "cache", Usage: "`FOLDER` of what can (default: as in config example)"},
+			&cli.StringFlag{Name: "admin", Value: "admin", Usage: "`LOGIN` of the first administrator, who also gets the mail for postmaster"},
+			passwordFlag(),
+			&cli.StringSliceFlag{Name: "ldap-uri", Usage: "use the LDAP server at `URI`; several in order of preference"},
+			&cli.BoolFlag{Name: "start-tls", Usage: "protect ldap:// by StartTLS"},
+			&cli.StringFlag{Name: "ldap-ca", Usage: "certificates (PEM) that the LDAP server is checked against: `FILE`"},
+			&cli.StringFlag{Name: "bind-dn", Usage: "service entry dirpost searches as (default: cn=frontend,ou=services,BASE)"},
+			&cli.StringFlag{Name: "bind-password-file", Usage: "`FILE` with its password"},
+		},
+		Action: runInit,
+	}
+}
+
+func runInit(c *cli.Context) error {
+	if _, err := arguments(c); err != nil {
+		return err
+	}
+	path, err := filepath.Abs(c.String("config"))
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, fmt.Errorf("%w: %s; choose another with --config, or remove it", directory.ErrExists, path))
+	}
+	cfg, err := initialConfig(c, filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	first := provision.NewAdmin{Login: c.String("admin"), Name: "Administrator"}
+	if cfg.Directory.Embedded || c.String("as") != "" {
+		if first.Password, err = newPassword(c, first.Login); err != nil {
+			return err
+		}
+	}
+	if err := makeFiles(cfg); err != nil {
+		return err
+	}
+	org := c.String("org")
+	if org == "" {
+		org = c.String("domain")
+	}
+	if cfg.Directory.Embedded {
+		err = initEmbedded(c.Context, cfg, org, c.String("domain"), first)
+	} else {
+		err = initExternal(c, cfg, org, c.String("domain"), first)
+	}
+	if err != nil {
+		return err
+	}
+	if err := writeConfig(cfg, path); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.Writer, "made %s; next:\n\n   dirpost --config %s serve\n   dirpost --config %s user add alice --mail alice@%s\n",
+		path, path, path, c.String("domain"))
+	return nil
+}
+
+// initialConfig is the default configuration with what the flags say.
+func initialConfig(c *cli.Context, dir string) (config.Config, error) {
+	cfg := config.Default()
+	given, err := required(c, "domain")
+	if err != nil {
+		return cfg, err
+	}
+	domain, err := directory.ParseDomain(given)
+	if err != nil {
+		return cfg, usagef("--domain: %v", err)
+	}
+	cfg.Hostname = "mail." + domain
+	cfg.Directory.Base = "dc=" + strings.ReplaceAll(domain, ".", ",dc=")
+	cfg.TLS[0] = config.KeyPair{Cert: filepath.Join(dir, "tls", "server.pem"), Key: filepath.Join(dir, "tls", "server.key")}
+	for flag, key := range map[string]*string{
+		"hostname": &cfg.Hostname, "base": &cfg.Directory.Base, "data": &cfg.Data, "cache": &cfg.Cache, "ldap-ca": &cfg.Directory.CA,
+		"bind-dn": &cfg.Directory.BindDN, "bind-password-file": &cfg.Directory.PasswordFile,
+	} {
+		if !c.IsSet(flag) {
+			continue
+		}
+		*key = c.String(flag)
+		switch flag {
+		case "data", "cache", "ldap-ca", "bind-password-file":
+			if *key, err = filepath.Abs(*key); err != nil {
+				return cfg, err
+			}
+		}
+	}
+	if uris := c.StringSlice("ldap-uri"); len(uris) > 0 {
+		cfg.Directory.Embedded, cfg.Directory.URIs, cfg.Directory.StartTLS = false, uris, c.Bool("start-tls")
+		cfg.Listen.LDAP, cfg.Listen.LDAPI = nil, ""
+	}
+	var text bytes.Buffer
+	if err := config.Write(&text, cfg); err != nil {
+		return cfg, err
+	}
+	if _, err := config.Parse(text.Bytes()); err != nil {
+		return cfg, usagef("%v", err)
+	}
+	return cfg, nil
+}
+
+// makeFiles makes the folders, and a self-signed certificate where there is none.
+func makeFiles(cfg config.Config) error {
+	for _, dir := range []string{cfg.Data, cfg.Cache, filepath.Join(cfg.Data, "keys"), filepath.Dir(cfg.TLS[0].Cert)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(cfg.TLS[0].Cert); err == nil {
+		return nil
+	}
+	pair, err := certs.SelfSigned(certs.Request{
+		Subject: pkix.Name{CommonName: cfg.Hostname},
+		Server:  true,
+		DNS:     []string{cfg.Hostname, "localhost"},
+		IPs:     []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+	})
+	if err != nil {
+		return err
+	}
+	return pair.Write(cfg.TLS[0].Cert, cfg.TLS[0].Key)
+}
+
+// initEmbedded fills the embedded directory: the containers, the service entry, the administrator and the domain.
+func initEmbedded(ctx context.Context, cfg config.Config, org, domain string, first provision.NewAdmin) error {
+	secret, err := frontendSecret(cfg)
+	if err != nil {
+		return err
+	}
+	e, err := newEmbedded(cfg, nil, nil)
+	if err != nil {
+		return err
+	}
+	c, err := client.New(client.Options{Dial: e.dial, External: true})
+	if err != nil {
+		return errors.Join(err, e.close(ctx))
+	}
+	p := provision.New(c, provision.Options{Base: cfg.Directory.Base})
+	err = fillTree(ctx, p, org, domain, secret, first)
+	return errors.Join(err, c.Close(), e.close(ctx))
+}
+
+func fillTree(ctx context.Context, p *provision.Provisioner, org, domain, secret string, first provision.NewAdmin) error {
+	if err := p.Init(ctx, org, secret, first); err != nil {
+		return err
+	}
+	if err := p.AddDomain(ctx, domain); err != nil && !errors.Is(err, directory.ErrExists) {
+		return err
+	}
+	return nil
+}
+
+// frontendSecret returns the password of the service entry, made at random the first time.
+func frontendSecret(cfg config.Config) (string, error) {
+	file := frontendFile(cfg)
+	text, err := os.ReadFile(file)
+	if err == nil {
+		return strings.TrimSpace(string(text)), nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return "", err
+	}
+	secret := rand.Text()
+	return secret, os.WriteFile(file, []byte(secret+"\n"), 0o600)
+}
+
+// initExternal prepares an LDAP server of one's own, as its administrator where --as is given, and in any case proves
+// that dirpost can search it.
+func initExternal(c *cli.Context, cfg config.Config, org, domain string, first provision.NewAdmin) error {
+	service, err := clientOptions(cfg)
+	if err != nil {
+		return err
+	}
+	if c.String("as") != "" {
+		opts := service
+		if err := actAs(c, &opts); err != nil {
+			return err
+		}
+		as, err := client.New(opts)
+		if err != nil {
+			return err
+		}
+		p := provision.New(as, provision.Options{Base: cfg.Directory.Base})
+		err = fillTree(c.Context, p, org, domain, service.Password, first)
+		if err := errors.Join(err, as.Close()); err != nil {
+			return err
+		}
+	}
+	search, err := client.New(service)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(search.Ping(c.Context), search.Close()); err != nil {
+		return fmt.Errorf("dirpost cannot search %s as %s: %w", strings.Join(service.URIs, " "), service.BindDN, err)
+	}
+	return nil
+}
+
+func writeConfig(cfg config.Config, path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := config.Write(&text, cfg); err != nil {
+		return err
+	}
+	next := path + ".new"
+	if err := os.WriteFile(next, text.Bytes(), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(next, path)
+}

@@ -1,0 +1,87 @@
+// Command dirpost is the mail platform: the server, the tools of its administrator, and a demonstration of both.
+//
+// Each command group has a file of its name. Commands that read or change the directory speak LDAP through [openAdmin];
+// wire.go builds the server from its configuration, in order of dependency.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// version is set by the build (make build).
+var version = "unknown"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the program without the process: what the tests call. It returns the exit status.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	app := newApp()
+	app.Reader, app.Writer, app.ErrWriter = stdin, stdout, stderr
+	err := app.RunContext(ctx, permute(app, args))
+	if err != nil {
+		fmt.Fprintln(stderr, "dirpost:", err)
+	}
+	return exitCode(err)
+}
+
+func newApp() *cli.App {
+	return &cli.App{
+		Name:    "dirpost",
+		Usage:   "a mail platform whose identities live in LDAP and whose mail lives in a Maildir",
+		Version: version,
+		Description: `First steps:
+
+   dirpost demo                                   see it all work, on loopback
+   dirpost init --domain example.org              make a configuration and an embedded directory
+   dirpost serve                                  run the server
+   dirpost user add alice --mail alice@example.org
+   dirpost address show alice@example.org         where does mail for her go, and why
+
+Exit status: 0 done, 1 refused or failed, 2 wrong usage or a port is taken, 3 no such entry,
+4 already there, 75 the directory cannot be asked now (try again).`,
+		EnableBashCompletion: true,
+		Suggest:              true,
+		HideHelpCommand:      true,
+		ExitErrHandler:       func(*cli.Context, error) {}, // run prints and exits
+		OnUsageError:         usageError,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "config", Aliases: []string{"c"}, EnvVars: []string{"DIRPOST_CONFIG"}, Value: "/etc/dirpost/dirpost.toml", Usage: "read the configuration from `FILE`"},
+			&cli.StringFlag{Name: "as", EnvVars: []string{"DIRPOST_AS"}, Usage: "act in the directory as this `DN`, with a password (default: the local administrator)"},
+			&cli.StringFlag{Name: "as-password-file", EnvVars: []string{"DIRPOST_AS_PASSWORD_FILE"}, Usage: "read the password of --as from `FILE` (default: ask)"},
+		},
+		Action: unknownCommand,
+		Commands: []*cli.Command{
+			initCommand(),
+			serveCommand(),
+			demoCommand(),
+			configCommand(),
+			domainCommand(),
+			userCommand(),
+			aliasCommand(),
+			roleCommand(),
+			certCommand(),
+			authorityCommand(),
+			addressCommand(),
+			completionCommand(),
+		},
+	}
+}
+
+// unknownCommand is what runs when no command was named, or none of ours.
+func unknownCommand(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("unknown command %q; see dirpost --help", c.Args().First())
+	}
+	return cli.ShowAppHelp(c)
+}

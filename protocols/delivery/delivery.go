@@ -1,0 +1,184 @@
+// Package delivery files a message in the mailboxes of its recipients. It is the one way into a mailbox for everything
+// that arrives by SMTP, submission or LMTP.
+//
+// A message has been staged and sealed before: it is on disk once, and every mailbox gets a link to it. A recipient may
+// stand for several mailboxes (a role, a group), and a mailbox for several recipients: each mailbox gets one copy of a
+// transaction.
+//
+// What a recipient is told follows section 5 of design.md as far as that goes without a queue:
+//
+//   - every mailbox has it, or every one that could ever take it: 250. A member of a group who is over quota, or whose
+//     mailbox fails for good, is logged and misses this message; the group does not.
+//   - some mailbox failed for now: 451, also when others have the message. The client tries again, and those others get
+//     a second copy then. A queue, which would remember who has it, is not there yet.
+//   - all failed for good: that 5xx; all are full: 452.
+//
+// Start reading at [Deliverer.Deliver]. Package trace, below this one, reads and writes headers.
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/protocols"
+	"github.com/dirpost/dirpost/protocols/delivery/trace"
+	"github.com/dirpost/dirpost/storage"
+	"github.com/dirpost/dirpost/storage/mailbox"
+)
+
+// ErrOutbound: the address, or part of what it stands for, is not on this server. There is no queue to send it from.
+var ErrOutbound = errors.New("outbound mail is not set up yet")
+
+// Options of a [Deliverer]. The zero value works.
+type Options struct {
+	Log *slog.Logger     // nil = discard
+	Now func() time.Time // nil = time.Now
+}
+
+// A Deliverer files messages in one store. Its methods may be called concurrently.
+type Deliverer struct {
+	store *mailbox.Store
+	log   *slog.Logger
+	now   func() time.Time
+}
+
+// New returns a Deliverer into store.
+func New(store *mailbox.Store, opts Options) *Deliverer {
+	d := &Deliverer{store: store, log: opts.Log, now: opts.Now}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if d.now == nil {
+		d.now = time.Now
+	}
+	return d
+}
+
+// Check says at RCPT whether a message of size octets (0 = not known) could be filed along route: ErrOutbound,
+// storage.ErrOverQuota, or an error that says nothing but "not now". Only a recipient with one mailbox can be over
+// quota: a full member does not refuse a group.
+func (d *Deliverer) Check(ctx context.Context, route directory.Route, size int64) error {
+	if len(route.Remote) > 0 || route.Transport != "" {
+		return fmt.Errorf("%s: %w", route.Address, ErrOutbound)
+	}
+	if len(route.Mailboxes) == 0 {
+		return fmt.Errorf("%s leads to no mailbox: %w", route.Address, directory.ErrNoSuchAddress)
+	}
+	if len(route.Mailboxes) > 1 {
+		return nil
+	}
+	box := route.Mailboxes[0]
+	home, err := d.store.Home(box.ID)
+	if err != nil {
+		return fmt.Errorf("mailbox %s: %w", box.ID, err)
+	}
+	if err := home.CheckQuota(ctx, storage.Quota(box.Quota), max(size, 1)); err != nil {
+		return fmt.Errorf("mailbox %s: %w", box.ID, err)
+	}
+	return nil
+}
+
+// Stage writes the message to the one file that all mailboxes will link to, with top (see [trace.Stamp]) before its
+// header. The file is durable when Stage returns; the caller discards it in the end.
+func (d *Deliverer) Stage(msg *trace.Message, top string) (*mailbox.Staged, error) {
+	staged, err := d.store.Stage()
+	if err != nil {
+		return nil, fmt.Errorf("stage: %w", err)
+	}
+	staged.SetDate(d.now())
+	err = msg.Copy(staged, top)
+	if err == nil {
+		err = staged.Seal()
+	}
+	if err != nil {
+		staged.Discard()
+		return nil, fmt.Errorf("stage: %w", err)
+	}
+	return staged, nil
+}
+
+// CheckAll is Check for every recipient of env, now that the size is known. Where one reply answers for all of them,
+// a full mailbox must be found before the first copy is filed: those who had got one would get another at each retry.
+func (d *Deliverer) CheckAll(ctx context.Context, env protocols.Envelope, size int64) error {
+	for _, rcpt := range env.Rcpts {
+		if err := d.Check(ctx, rcpt.Route, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Deliver files the sealed message in the INBOX of every mailbox of env's recipients and returns one error for each
+// recipient, in their order. Where it is nil the message is durable.
+func (d *Deliverer) Deliver(ctx context.Context, env protocols.Envelope, staged *mailbox.Staged) []error {
+	out := make([]error, len(env.Rcpts))
+	filed := map[string]error{} // by mailbox: who has it, or why not
+	for i, rcpt := range env.Rcpts {
+		results := make([]error, len(rcpt.Route.Mailboxes))
+		for j, box := range rcpt.Route.Mailboxes {
+			err, tried := filed[box.ID]
+			if !tried {
+				err = d.file(ctx, env, rcpt.Address, box, staged)
+				filed[box.ID] = err
+			}
+			results[j] = err
+		}
+		out[i] = d.outcome(env, rcpt, results)
+	}
+	return out
+}
+
+// file puts the message into one INBOX.
+func (d *Deliverer) file(ctx context.Context, env protocols.Envelope, rcpt directory.Address, box directory.Mailbox, staged *mailbox.Staged) error {
+	begun := time.Now()
+	home, err := d.store.Home(box.ID)
+	if err != nil {
+		return fmt.Errorf("deliver to %s: %w", box.Login, err)
+	}
+	filed, err := home.Append(ctx, "INBOX", staged, mailbox.AppendOptions{Quota: storage.Quota(box.Quota)})
+	if err != nil {
+		return fmt.Errorf("deliver to %s: %w", box.Login, err)
+	}
+	d.log.InfoContext(ctx, "delivered", "conn", env.Peer.ID, "msg", env.ID, "rcpt", rcpt.String(), "login", box.Login,
+		"from", env.From.String(), "uid", filed.UID, "bytes", staged.Size(), "took", time.Since(begun))
+	return nil
+}
+
+// outcome is what a recipient is told, given the results of its mailboxes; see the package comment.
+func (d *Deliverer) outcome(env protocols.Envelope, rcpt protocols.Recipient, results []error) error {
+	var last, passing error
+	filed := 0
+	for _, err := range results {
+		switch {
+		case err == nil:
+			filed++
+		case lasting(err):
+			last = err
+		default:
+			passing = err
+		}
+	}
+	if passing != nil {
+		return passing
+	}
+	if filed == 0 {
+		return last
+	}
+	for i, err := range results {
+		if err != nil {
+			d.log.Warn("member misses a message", "msg", env.ID, "rcpt", rcpt.Address.String(),
+				"login", rcpt.Route.Mailboxes[i].Login, "err", err)
+		}
+	}
+	return nil
+}
+
+// lasting reports whether trying again soon is no use: only then may a group pass over a member. Whatever is not known
+// to be so is tried again.
+func lasting(err error) bool {
+	return errors.Is(err, storage.ErrOverQuota) || errors.Is(err, storage.ErrTooLarge)
+}
