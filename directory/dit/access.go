@@ -59,7 +59,6 @@ const (
 	selfWho              // the entry is the subject's own
 	userWho              // has an entry in the naming context
 	entryWho             // the entry of this name
-	childWho             // entries directly below this name
 	rightWho             // members of a group that has this dpAdminRight
 )
 
@@ -68,7 +67,6 @@ var (
 	self      = who{kind: selfWho}
 	users     = who{kind: userWho}
 	frontend  = who{entryWho, "cn=frontend,ou=services"}
-	services  = who{childWho, "ou=services"}
 	admins    = who{rightWho, "full"}
 )
 
@@ -97,11 +95,11 @@ var accessRules = []rule{
 		name:  "users may search below the containers, which shows them their own entry",
 		where: []string{"", "ou=people"},
 		attrs: []string{theEntry},
-		by:    []grant{{services, readable}, {admins, writable}, {users, disclose | search}},
+		by:    []grant{{frontend, readable}, {admins, writable}, {users, disclose | search}},
 	},
 	{
-		name: "the own entry is readable, services read all, administrators write all",
-		by:   []grant{{self, readable}, {services, readable}, {admins, writable}},
+		name: "the own entry is readable, the frontend reads all, administrators write all",
+		by:   []grant{{self, readable}, {frontend, readable}, {admins, writable}},
 	},
 }
 
@@ -127,14 +125,13 @@ type judge struct {
 	name   string
 	named  bool            // not anonymous; a name outside the schema's attributes has no rights
 	dn     dn              // empty when anonymous or outside
-	parent string          // normal form of the name above the subject's
 	rights map[string]bool // held rights by name and naming context
 }
 
 func (t *Tree) judge(s Subject) *judge {
 	j := &judge{tree: t, root: s.Admin, name: s.DN, named: s.DN != "" || s.Admin, rights: map[string]bool{}}
 	if d, err := t.catalog.parseDN(s.DN); err == nil && len(d.rdns) > 0 {
-		j.dn, j.parent = d, d.parent().norm
+		j.dn = d
 	}
 	return j
 }
@@ -170,8 +167,6 @@ func (j *judge) is(w who, p place) bool {
 		return below(j.dn.norm, p.base)
 	case entryWho:
 		return j.dn.norm == within(w.value, p.base)
-	case childWho:
-		return j.parent == within(w.value, p.base)
 	}
 	return j.holds(w.value, p.base)
 }

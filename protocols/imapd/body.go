@@ -157,7 +157,7 @@ func (f *fetcher) bodies(t *text) ([]item, error) {
 		items = append(items, func(out *imapserver.FetchResponseWriter) error {
 			off, n := rangeOf(section.Partial)
 			lit := out.WriteBodySection(section, piece.Range(off, n))
-			return errors.Join(piece.WriteTo(lit, t.src, off, n), lit.Close())
+			return errors.Join(piece.CopyTo(lit, t.src, off, n), lit.Close())
 		})
 	}
 	for _, section := range f.options.BinarySection {
@@ -235,8 +235,8 @@ func (f *fetcher) piece(t *text, b *imap.FetchItemBodySection) (message.Piece, e
 	return piece, err
 }
 
-// decoded finds the part of a BINARY and counts its octets without transfer encoding (RFC 3516 section 4.2). No part is the
-// message, as it is.
+// decoded finds the part of a BINARY and counts its octets without transfer encoding (RFC 3516 section 4.2). No part
+// is the message, as it is.
 func (t *text) decoded(path []int) (*message.Part, int64, error) {
 	tree, err := t.parse()
 	if err != nil {
@@ -264,7 +264,7 @@ func (t *text) copyDecoded(w io.Writer, part *message.Part, off, n int64) error 
 		if err != nil {
 			return err
 		}
-		return piece.WriteTo(w, t.src, off, n)
+		return piece.CopyTo(w, t.src, off, n)
 	}
 	r, err := t.tree.Decoded(t.src, part)
 	if err != nil {

@@ -84,7 +84,7 @@ func TestSectionsAgree(t *testing.T) {
 			must(t, err)
 			var got bytes.Buffer
 			off, n := rangeOf(section.Partial)
-			must(t, piece.WriteTo(&got, src, off, n))
+			must(t, piece.CopyTo(&got, src, off, n))
 			if got.String() != string(want) {
 				t.Errorf("section %+v of %.40q\n got %q\nwant %q", *section, in, got.String(), want)
 			}

@@ -64,8 +64,8 @@ func copyData(c mailbox.Copied) *imap.CopyData {
 	return &imap.CopyData{UIDValidity: c.UIDValidity, SourceUIDs: uidSet(c.From), DestUIDs: uidSet(c.To)}
 }
 
-// Expunge is EXPUNGE, UID EXPUNGE and CLOSE (RFC 9051 sections 6.4.1, 6.4.3 and 6.4.9). What is gone is told by the update at
-// the end of the command, and in CLOSE not at all.
+// Expunge is EXPUNGE, UID EXPUNGE and CLOSE (RFC 9051 sections 6.4.1, 6.4.3 and 6.4.9). What is gone is told by the
+// update at the end of the command, and in CLOSE not at all.
 func (s *session) Expunge(w *imapserver.ExpungeWriter, uids *imap.UIDSet) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()

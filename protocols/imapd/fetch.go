@@ -73,8 +73,8 @@ func badSection(options *imap.FetchOptions) bool {
 	return false
 }
 
-// markSeen sets \Seen where BODY[] without PEEK does, and returns the messages whose flags that has changed: they are told
-// with the answer.
+// markSeen sets \Seen where BODY[] without PEEK does, and returns the messages whose flags that has changed: they are
+// told with the answer.
 func (s *session) markSeen(picked choice, options *imap.FetchOptions) map[storage.UID]bool {
 	if s.box.readOnly || !setsSeen(options) {
 		return nil

@@ -11,8 +11,8 @@ import (
 	"github.com/dirpost/dirpost/storage/mailbox"
 )
 
-// systemFlags are the flags that every mailbox has, in the order they are shown in. The last one is a keyword to clients and
-// a letter of its own to Maildir.
+// systemFlags are the flags that every mailbox has, in the order they are shown in. The last one is a keyword to
+// clients and a letter of its own to Maildir.
 var systemFlags = []struct {
 	name imap.Flag
 	bit  storage.Flags

@@ -1,5 +1,5 @@
-// Package imapd serves the mail of a home over IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051), with UIDPLUS, MOVE, ESEARCH,
-// SEARCHRES, LIST-EXTENDED, LIST-STATUS, SPECIAL-USE, BINARY, NAMESPACE, IDLE and what else the two include.
+// Package imapd serves the mail of a home over IMAP4rev1 (RFC 3501) and IMAP4rev2 (RFC 9051), with UIDPLUS, MOVE,
+// ESEARCH, SEARCHRES, LIST-EXTENDED, LIST-STATUS, SPECIAL-USE, BINARY, NAMESPACE, IDLE and what else the two include.
 //
 // The protocol engine is go-imap's; a session here is what stands behind its commands. Package login decides who comes
 // in, package mailbox holds the mail, package message finds the pieces of one.
@@ -8,13 +8,19 @@
 // views; between commands, and in IDLE as soon as it happens, the difference is told (update.go), so that message
 // numbers never change under a command.
 //
-// What the engine does not let us do, until there is one of our own: no CONDSTORE, QRESYNC, ID, QUOTA, SORT, THREAD,
-// NOTIFY, COMPRESS, MULTIAPPEND, LITERAL+; commands wait for one another; an unknown command before login, or a line without one at any time, ends the connection; bad
-// search keys, message sets, dates and mailbox names are answered NO [SERVERBUG], not BAD; the SMALLER key is lost
-// when a LARGER or date key follows it; SEARCH RETURN (SAVE) answers with ALL; ENVELOPE has the Date reformatted and a
-// Message-ID always in angle brackets, and a space between addresses; BINARY in part does not say where it begins; BODYSTRUCTURE has no MD5; a part that is not there is an empty string, not
-// NIL; LSUB "%" does not show unsubscribed parents; a literal over 4096 octets that is refused though the client did not wait is
-// read as commands, which no client that follows RFC 7888 sends.
+// What the engine does not let us do, until there is one of our own (testdata/gaps.txtar pins some of it):
+//
+//   - There is no CONDSTORE, QRESYNC, ID, QUOTA, SORT, THREAD, NOTIFY, COMPRESS, MULTIAPPEND or LITERAL+, and commands
+//     wait for one another.
+//   - Bad search keys, message sets, dates and mailbox names are answered NO [SERVERBUG], not BAD. An unknown command
+//     before login, and a line without a command at any time, end the connection.
+//   - The SMALLER key is lost when a LARGER or date key follows it. SEARCH RETURN (SAVE) answers with ALL.
+//   - ENVELOPE has the Date reformatted, a Message-ID always in angle brackets, and spaces between addresses.
+//     BODYSTRUCTURE has no MD5. A part that is not there is an empty string, not NIL. BINARY in part does not say where
+//     it begins.
+//   - LSUB "%" does not show unsubscribed parents.
+//   - A literal of more than 4096 octets that is refused though the client did not wait for the answer is read as
+//     commands. No client that follows RFC 7888 sends one.
 //
 // Start reading at [Server.Serve] and session.go; then one file for each group of commands. reply.go is the one
 // place where an error becomes an answer.
@@ -75,8 +81,8 @@ func setDefault[T comparable](option *T, value T) {
 	}
 }
 
-// A Server serves IMAP on any number of listeners. It owns every goroutine it starts: when Shutdown returns nil, none is
-// left.
+// A Server serves IMAP on any number of listeners. It owns every goroutine it starts: when Shutdown returns nil, none
+// is left.
 type Server struct {
 	opts  Options
 	door  *login.Door
@@ -122,8 +128,8 @@ func (s *Server) engine(insecure bool) *imapserver.Server {
 	})
 }
 
-// Serve accepts connections from l until Shutdown. It may be called for several listeners. With implicitTLS the handshake
-// comes first (RFC 8314 section 3.2). Its error is never nil: listen.ErrClosed after Shutdown.
+// Serve accepts connections from l until Shutdown. It may be called for several listeners. With implicitTLS the
+// handshake comes first (RFC 8314 section 3.2). Its error is never nil: listen.ErrClosed after Shutdown.
 func (s *Server) Serve(l net.Listener, implicitTLS bool) error {
 	if !implicitTLS {
 		return s.plain.Serve(l)
@@ -135,8 +141,8 @@ func (s *Server) Serve(l net.Listener, implicitTLS bool) error {
 	return s.secure.Serve(l)
 }
 
-// Shutdown stops accepting, lets every session finish the command in hand and say BYE, and waits. If ctx ends first, the
-// connections are cut and ctx.Err() is returned.
+// Shutdown stops accepting, lets every session finish the command in hand and say BYE, and waits. If ctx ends first,
+// the connections are cut and ctx.Err() is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	var (
 		both sync.WaitGroup

@@ -190,8 +190,8 @@ func (s *session) compileFlags(k *key, c *imap.SearchCriteria) error {
 	return nil
 }
 
-// compileDates takes the keys about dates. They compare days: INTERNALDATE in UTC, as it is shown, and the Date field in
-// the zone it names (RFC 9051 section 6.4.4 disregards time and zone).
+// compileDates takes the keys about dates. They compare days: INTERNALDATE in UTC, as it is shown, and the Date field
+// in the zone it names (RFC 9051 section 6.4.4 disregards time and zone).
 func compileDates(k *key, c *imap.SearchCriteria) {
 	within := func(t, since, before time.Time) bool {
 		day := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)

@@ -100,7 +100,8 @@ func listData(f mailbox.Folder, above bool, options *imap.ListOptions) *imap.Lis
 	return data
 }
 
-// matchesAny reports whether a mailbox is meant by one of the patterns below the reference name. INBOX is INBOX in any case.
+// matchesAny reports whether a mailbox is meant by one of the patterns below the reference name. INBOX is INBOX in any
+// case.
 func matchesAny(name, ref string, patterns []string) bool {
 	for _, p := range patterns {
 		p = ref + p
@@ -111,8 +112,9 @@ func matchesAny(name, ref string, patterns []string) bool {
 	return false
 }
 
-// match reports whether the pattern fits the name: * is any octets, % any but the delimiter (RFC 9051 section 6.3.9.5). It
-// keeps the set of places in the pattern where one can be, so that no pattern costs more than its length times the name's.
+// match reports whether the pattern fits the name: * is any octets, % any but the delimiter (RFC 9051 section
+// 6.3.9.5). It keeps the set of places in the pattern where one can be, so that no pattern costs more than its length
+// times the name's.
 func match(pattern, name string) bool {
 	at, next := make([]bool, len(pattern)+1), make([]bool, len(pattern)+1)
 	at[0] = true

@@ -19,8 +19,8 @@ import (
 //	S~ line        the server must send a line that begins so: the rest is the engine's
 //	deliver FILE   the file is filed in alice's INBOX
 //
-// A digit before C and S names the connection; without one it is the first. Connections are made, and greetings read, at
-// their first line; "login" logs alice in on it. Files other than the session are messages.
+// A digit before C and S names the connection; without one it is the first. Connections are made, and greetings read,
+// at their first line; "login" logs alice in on it. Files other than the session are messages.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txtar")

@@ -13,7 +13,9 @@ import (
 )
 
 // Search is SEARCH (RFC 9051 section 6.4.4), over the messages that the client knows.
-func (s *session) Search(kind imapserver.NumKind, criteria *imap.SearchCriteria, options *imap.SearchOptions) (*imap.SearchData, error) {
+func (s *session) Search(
+	kind imapserver.NumKind, criteria *imap.SearchCriteria, options *imap.SearchOptions,
+) (*imap.SearchData, error) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	if options.ReturnSave {
@@ -33,8 +35,8 @@ func (s *session) Search(kind imapserver.NumKind, criteria *imap.SearchCriteria,
 	return searchData(kind, found), nil
 }
 
-// matching returns the messages that a key fits. The cheap keys have been asked first; what is left to be read is shared
-// among as many goroutines as there are processors.
+// matching returns the messages that a key fits. The cheap keys have been asked first; what is left to be read is
+// shared among as many goroutines as there are processors.
 func (s *session) matching(key key) (choice, error) {
 	candidates := s.candidates()
 	fits := make([]bool, len(candidates))

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -416,4 +417,38 @@ func TestIdleBrokenOff(t *testing.T) {
 	}
 	close(stop)
 	<-delivered
+}
+
+// TestShutdownLeavesNothing: when Shutdown returns, no goroutine of ours or of the engine is left.
+func TestShutdownLeavesNothing(t *testing.T) { // not parallel: it looks at all goroutines
+	s := newSite(t, Options{})
+	for _, config := range []*tls.Config{nil, s.clientTLS(nil)} {
+		s.connect(t, config).line()
+		w := s.connect(t, config)
+		w.login("alice")
+		w.do("SELECT INBOX")
+		w.send("a IDLE\n")
+		w.until("+")
+	}
+	s.shutdown(t)
+	var left string
+	for end := time.Now().Add(time.Second); time.Now().Before(end); runtime.Gosched() { // the engine's last steps
+		if left = engineGoroutines(); left == "" {
+			return
+		}
+	}
+	t.Errorf("left:\n%s", left)
+}
+
+// engineGoroutines returns the stacks that the engine is in, or a session.
+func engineGoroutines() string {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	var left []string
+	for stack := range strings.SplitSeq(string(stacks), "\n\n") {
+		if strings.Contains(stack, "imapserver.") || strings.Contains(stack, "imapd.(*session)") || strings.Contains(stack, "imapd.(*Server).serve(") {
+			left = append(left, stack)
+		}
+	}
+	return strings.Join(left, "\n\n")
 }

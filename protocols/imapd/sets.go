@@ -26,8 +26,8 @@ func (c choice) uids() []storage.UID {
 	return out
 }
 
-// pick finds the messages of a set among those the client knows. Numbers that are no message are passed over, as RFC 9051
-// section 6.4.9 wants it of UIDs; a message number beyond the last is a fault of the client.
+// pick finds the messages of a set among those the client knows. Numbers that are no message are passed over, as RFC
+// 9051 section 6.4.9 wants it of UIDs; a message number beyond the last is a fault of the client.
 func (s *session) pick(set imap.NumSet) (choice, error) {
 	view := s.box.client.view
 	if imap.IsSearchRes(set) {
@@ -78,8 +78,8 @@ func choose(view *mailbox.View, runs []places) choice {
 // places is a run of places in a view.
 type places struct{ from, to int }
 
-// placesOf resolves a set in a view: ascending runs that do not overlap. It is not ok when a message number is too high;
-// with "*" none is, though RFC 9051 section 6.4 says that it is in an empty mailbox.
+// placesOf resolves a set in a view: ascending runs that do not overlap. It is not ok when a message number is too
+// high; with "*" none is, though RFC 9051 section 6.4 says that it is in an empty mailbox.
 func placesOf(set imap.NumSet, view *mailbox.View) (out []places, ok bool) {
 	ok = true
 	last := uint32(view.Len())

@@ -91,8 +91,8 @@ func (m *model) step(r *rand.Rand) {
 	m.hear(m.do(command))
 }
 
-// TestSessionsAgree: whatever several sessions and deliveries do to a mailbox at the same time, the numbers that each is
-// told make sense, and in the end all see the same.
+// TestSessionsAgree: whatever several sessions and deliveries do to a mailbox at the same time, the numbers that each
+// is told make sense, and in the end all see the same.
 func TestSessionsAgree(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, Options{})

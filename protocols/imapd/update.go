@@ -88,8 +88,8 @@ func (s *session) beginIdle() bool {
 	return !s.over
 }
 
-// tell writes what has changed and returns what to wait for. Once stop is closed it is the turn of the next command, and
-// nothing is touched.
+// tell writes what has changed and returns what to wait for. Once stop is closed it is the turn of the next command,
+// and nothing is touched.
 func (s *session) tell(w *imapserver.UpdateWriter, stop <-chan struct{}) (changed <-chan struct{}, err error) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
@@ -123,7 +123,9 @@ func (b *selected) update(w *imapserver.UpdateWriter, allowExpunge bool) error {
 	return nil
 }
 
-func (c *clientView) writeChanges(w *imapserver.UpdateWriter, now *mailbox.View, table keywordTable, gone, changed []storage.UID) error {
+func (c *clientView) writeChanges(
+	w *imapserver.UpdateWriter, now *mailbox.View, table keywordTable, gone, changed []storage.UID,
+) error {
 	// From the last to the first, so that no number is changed by the one before.
 	for _, uid := range slices.Backward(gone) {
 		if i, ok := c.view.Find(uid); ok {

@@ -34,10 +34,13 @@ const (
 
 	DefaultPolicy = "cn=default," + Policies
 	ServicePolicy = "cn=services," + Policies
+
+	// Nobody stands in a group for a last member who was deleted: groupOfNames wants one. It cannot bind.
+	Nobody = "cn=nobody," + Services
 )
 
 // Tree returns the base tree for any LDAP server, parents before children: the suffix itself, named after the
-// organisation, the containers, and two password policies. The default policy locks an account for five minutes after five
+// organisation, the containers, the stand-in for deleted members, and two password policies. The default policy locks an account for five minutes after five
 // wrong passwords; the one of the services never does, else anybody who can reach LDAP could stop the mail system.
 func Tree(suffix, organization string) ([]Entry, error) {
 	suffix, err := normal(suffix)
@@ -55,6 +58,11 @@ func Tree(suffix, organization string) ([]Entry, error) {
 			{schema.AttrOu, []string{strings.TrimPrefix(rdn, "ou=")}},
 		}})
 	}
+	tree = append(tree, Entry{Nobody + "," + suffix, []Attribute{
+		{schema.AttrObjectClass, []string{schema.ClassApplicationProcess}},
+		{schema.AttrCn, []string{"nobody"}},
+		{schema.AttrDescription, []string{"takes the place of the last member of a group when that entry is deleted"}},
+	}})
 	return append(tree, policies(suffix)...), nil
 }
 

@@ -20,8 +20,8 @@ type Address struct {
 	Host string // after the @; may be empty in bad mail
 }
 
-// ParseAddresses reads an address list (RFC 5322 sections 3.4 and 4.4) from an unfolded value. It takes what it can from bad ones and
-// passes over what is no address.
+// ParseAddresses reads an address list (RFC 5322 sections 3.4 and 4.4) from an unfolded value. It takes what it can
+// from bad ones and passes over what is no address.
 func ParseAddresses(value string) []Address {
 	p := addressParser{text: value}
 	for p.i < len(p.text) {
@@ -172,7 +172,8 @@ func (p *addressParser) reset() {
 	p.at, p.angle, p.gap, p.any = false, false, false, false
 }
 
-// readAtom reads up to the next special or blank. An encoded word is one atom, though careless programs leave commas in it.
+// readAtom reads up to the next special or blank. An encoded word is one atom, though careless programs leave commas
+// in it.
 func (p *addressParser) readAtom() string {
 	start := p.i
 	if n := encodedWordLen(p.text[p.i:]); n > 0 {

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// letter makes a mail of about the given size: headers as mail servers leave them, a text, an HTML text and an attachment.
+// letter makes a mail of about the given size: headers as mail servers leave them, a text, an HTML text and an
+// attachment.
 func letter(size int) string {
 	var b strings.Builder
 	for range 6 {
@@ -78,7 +79,7 @@ func BenchmarkEnvelope(b *testing.B) {
 	}
 }
 
-func BenchmarkWriteTo(b *testing.B) {
+func BenchmarkCopyTo(b *testing.B) {
 	text := letter(1 << 20)
 	for ends, in := range map[string]string{"LF": text, "CRLF": toWire(text)} {
 		b.Run(ends, func(b *testing.B) {
@@ -90,7 +91,7 @@ func BenchmarkWriteTo(b *testing.B) {
 			b.SetBytes(p.Size())
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := p.WriteTo(io.Discard, f, 0, math.MaxInt64); err != nil {
+				if err := p.CopyTo(io.Discard, f, 0, math.MaxInt64); err != nil {
 					b.Fatal(err)
 				}
 			}

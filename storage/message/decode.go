@@ -20,8 +20,8 @@ import (
 // ErrEncoding means that a Content-Transfer-Encoding is not one of RFC 2045 section 6.
 var ErrEncoding = errors.New("unknown content transfer encoding")
 
-// Decoded returns the content of a part without its transfer encoding. What is not encoded has CRLF line ends. Garbage in
-// an encoded text is passed over.
+// Decoded returns the content of a part without its transfer encoding. What is not encoded has CRLF line ends. Garbage
+// in an encoded text is passed over.
 func (m *Message) Decoded(src io.ReaderAt, p *Part) (io.Reader, error) {
 	text := m.Content(p).Reader(src)
 	switch p.Encoding {

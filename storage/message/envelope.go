@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// An Envelope is what ENVELOPE tells of a message (RFC 9051 section 7.5.2): values unfolded, nothing decoded. Sender and ReplyTo
-// are those of From when the message has none.
+// An Envelope is what ENVELOPE tells of a message (RFC 9051 section 7.5.2): values unfolded, nothing decoded. Sender
+// and ReplyTo are those of From when the message has none.
 type Envelope struct {
 	Date, Subject         string
 	From, Sender, ReplyTo []Address
@@ -15,8 +15,8 @@ type Envelope struct {
 	InReplyTo, MessageID  string
 }
 
-// Envelope reads the header of a message. Of fields that may come once the first counts; the addresses of several To, Cc
-// and Bcc fields are joined.
+// Envelope reads the header of a message. Of fields that may come once the first counts; the addresses of several To,
+// Cc and Bcc fields are joined.
 func (h Header) Envelope() Envelope {
 	var e Envelope
 	text := func(to *string, f Field) {

@@ -22,7 +22,8 @@ func (f Field) Is(name string) bool {
 	return f.name == len(name) && strings.EqualFold(string(f.Raw[:f.name]), name)
 }
 
-// Value is the field's value with line ends removed (RFC 5322 section 2.2.3) and space around it trimmed. Nothing is decoded.
+// Value is the field's value with line ends removed (RFC 5322 section 2.2.3) and space around it trimmed. Nothing is
+// decoded.
 func (f Field) Value() string {
 	text := bytes.TrimSpace(f.Raw[f.body:])
 	if bytes.IndexByte(text, '\n') < 0 && bytes.IndexByte(text, '\r') < 0 {

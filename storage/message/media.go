@@ -5,7 +5,8 @@ import "strings"
 // maxParams bounds the parameters of one field and the tags of Content-Language; more are ignored.
 const maxParams = 100
 
-// facts reads the fields of a part's header that tell what it is. A part without a usable Content-Type is of the implied one.
+// facts reads the fields of a part's header that tell what it is. A part without a usable Content-Type is of the
+// implied one.
 func (p *Part) facts(raw Header, implied [2]string) {
 	var typed, disposed bool
 	for f := range raw.Fields() {

@@ -3,15 +3,16 @@
 // the file.
 //
 // RFC 5322 says that a message is a header, an empty line and a body. MIME (RFC 2045, 2046) makes the body a tree:
-// multipart types divide it by boundary lines, message/rfc822 holds a whole message again. IMAP clients ask for pieces of that tree by
-// number (RFC 9051 section 6.4.5), and for its shape (BODYSTRUCTURE) and summary (ENVELOPE) without reading it.
+// multipart types divide it by boundary lines, message/rfc822 holds a whole message again. IMAP clients ask for pieces
+// of that tree by number (RFC 9051 section 6.4.5), and for its shape (BODYSTRUCTURE) and summary (ENVELOPE) without
+// reading it.
 //
 // Files have LF or CRLF line ends, also mixed; on the wire every line ends in CRLF. Each position is therefore kept in
 // both counts ([Pos]), and what leaves through a [Piece] has CRLF.
 //
-// Mail is seldom well-formed. A line of a header without a colon, an mbox "From " line, a first line that is folded and a
-// missing closing boundary are read past; a multipart without parts has one empty part; beyond the [Limits] a part is
-// not looked into. Everything takes time in proportion to the message.
+// Mail is seldom well-formed. A line of a header without a colon, an mbox "From " line, a first line that is folded
+// and a missing closing boundary are read past; a multipart without parts has one empty part; beyond the [Limits] a
+// part is not looked into. Everything takes time in proportion to the message.
 //
 // Start reading at [Parse], then [Message.Piece].
 package message
@@ -28,8 +29,9 @@ type Pos struct {
 	Line int64 // line ends before it
 }
 
-// A Part is one entity of a message (RFC 2045 section 2.4): the message itself, a part of a multipart, or the message inside
-// a message/rfc822 part. The header lies from Start to Body, with the empty line that ends it, and the body from Body to End.
+// A Part is one entity of a message (RFC 2045 section 2.4): the message itself, a part of a multipart, or the message
+// inside a message/rfc822 part. The header lies from Start to Body, with the empty line that ends it, and the body
+// from Body to End.
 type Part struct {
 	Start, Body, End Pos
 
@@ -48,8 +50,9 @@ type Part struct {
 	Message *Part   // of a message/rfc822 or message/global part whose content is readable as it stands
 }
 
-// A Param is a parameter of Content-Type or Content-Disposition: the name in lower case, the value without quotes. Names and
-// values of RFC 2231 ("filename*0*") stay as they are; clients join and decode them. No name appears twice in a list.
+// A Param is a parameter of Content-Type or Content-Disposition: the name in lower case, the value without quotes.
+// Names and values of RFC 2231 ("filename*0*") stay as they are; clients join and decode them. No name appears twice
+// in a list.
 type Param struct{ Name, Value string }
 
 // Size is the length of the body on the wire.
@@ -70,8 +73,8 @@ func param(list []Param, name string) string {
 	return ""
 }
 
-// Limits bound what [Parse] looks into; zero fields mean the defaults. What lies beyond is part of the entity around it and
-// served with it, but not taken apart.
+// Limits bound what [Parse] looks into; zero fields mean the defaults. What lies beyond is part of the entity around
+// it and served with it, but not taken apart.
 type Limits struct {
 	Depth       int // multiparts and messages inside one another: 100
 	Parts       int // entities of the whole message: 10,000
@@ -98,16 +101,16 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// A Message is the shape of one message. It does not hold the text: methods that need it take the source again, which must
-// be what was parsed. A Message does not change, so that several goroutines may use it.
+// A Message is the shape of one message. It does not hold the text: methods that need it take the source again, which
+// must be what was parsed. A Message does not change, so that several goroutines may use it.
 type Message struct {
 	Root   *Part
 	limits Limits
 	marks  []mark
 }
 
-// A mark is a place to start reading from. There is one every blockSize octets, so that a piece from the middle of a large
-// part is found without counting from the part's start.
+// A mark is a place to start reading from. There is one every blockSize octets, so that a piece from the middle of a
+// large part is found without counting from the part's start.
 type mark struct {
 	raw, wire int64
 	cr        bool // the octet before it is CR
@@ -129,9 +132,6 @@ func parse(s scanner, limits Limits) (*Message, error) {
 	}
 	return &Message{Root: root, limits: limits, marks: p.marks}, nil
 }
-
-// Size is the length of the file that was parsed.
-func (m *Message) Size() int64 { return m.Root.End.Raw }
 
 // WireSize is the length of the message on the wire: RFC822.SIZE.
 func (m *Message) WireSize() int64 { return m.Root.End.Wire }

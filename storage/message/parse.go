@@ -137,7 +137,8 @@ func (p *Part) holdsMessage() bool {
 	return p.Type == "message" && (p.Subtype == "rfc822" || p.Subtype == "global")
 }
 
-// plainEncoding reports whether the content can be read without decoding, as composite types must be (RFC 2045 section 6.4).
+// plainEncoding reports whether the content can be read without decoding, as composite types must be (RFC 2045 section
+// 6.4).
 func (p *Part) plainEncoding() bool {
 	return p.Encoding != "base64" && p.Encoding != "quoted-printable"
 }
@@ -159,8 +160,8 @@ func (p *parser) pop() {
 }
 
 // header reads up to and with the empty line, and returns the lines before it. They are valid until the scanner moves.
-// When fits is false the header is longer than the limit and raw is empty. A delimiter that comes before an empty line ends
-// the header too.
+// When fits is false the header is longer than the limit and raw is empty. A delimiter that comes before an empty line
+// ends the header too.
 func (p *parser) header() (raw []byte, fits bool, d *delimiter) {
 	n, want := 0, 4096
 	for p.err == nil {

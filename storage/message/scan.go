@@ -105,7 +105,8 @@ func (s *scanner) count(text []byte) {
 	s.cr = text[len(text)-1] == '\r'
 }
 
-// lineEnds counts the line ends of a text, and those that lack their CR. cr says that the octet before the text is a CR.
+// lineEnds counts the line ends of a text, and those that lack their CR. cr says that the octet before the text is a
+// CR.
 func lineEnds(text []byte, cr bool) (all, bare int64) {
 	all = int64(bytes.Count(text, lf))
 	if all == 0 {

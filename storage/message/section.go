@@ -28,8 +28,8 @@ type Section struct {
 	Except bool     // with Head: all fields but these
 }
 
-// Find returns the part that a path of part numbers leads to, nil when there is none. The numbers count the children of a
-// multipart; a body that is not divided is its own part 1. The empty path leads to the message.
+// Find returns the part that a path of part numbers leads to, nil when there is none. The numbers count the children
+// of a multipart; a body that is not divided is its own part 1. The empty path leads to the message.
 func (m *Message) Find(path []int) *Part {
 	p := m.Root
 	for i, n := range path {

@@ -120,7 +120,7 @@ func TestReadHeader(t *testing.T) {
 func content(t *testing.T, p Piece, src io.ReaderAt) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := p.WriteTo(&out, src, 0, math.MaxInt64); err != nil {
+	if err := p.CopyTo(&out, src, 0, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
 	whole := out.String()
@@ -133,7 +133,7 @@ func content(t *testing.T, p Piece, src io.ReaderAt) string {
 	for off := range len(whole) + 2 {
 		for _, n := range []int{0, 1, 2, 7, len(whole)} {
 			out.Reset()
-			if err := p.WriteTo(&out, src, int64(off), int64(n)); err != nil {
+			if err := p.CopyTo(&out, src, int64(off), int64(n)); err != nil {
 				t.Fatal(err)
 			}
 			want := whole[min(off, len(whole)):min(off+n, len(whole))]
@@ -181,7 +181,7 @@ func checkPartials(t *testing.T, p Piece, src io.ReaderAt, want string) {
 				continue
 			}
 			var out bytes.Buffer
-			if err := p.WriteTo(&out, src, int64(off), 100); err != nil {
+			if err := p.CopyTo(&out, src, int64(off), 100); err != nil {
 				t.Fatal(err)
 			}
 			if out.String() != want[off:min(off+100, len(want))] {
@@ -191,7 +191,7 @@ func checkPartials(t *testing.T, p Piece, src io.ReaderAt, want string) {
 	}
 }
 
-func TestWriteToShortFile(t *testing.T) {
+func TestCopyToShortFile(t *testing.T) {
 	t.Parallel()
 	in := "A: b\n\n" + strings.Repeat("x\n", 100)
 	p, err := Whole(strings.NewReader(in), int64(len(in)))
@@ -199,7 +199,7 @@ func TestWriteToShortFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	err = p.WriteTo(&out, strings.NewReader(in[:50]), 0, math.MaxInt64)
+	err = p.CopyTo(&out, strings.NewReader(in[:50]), 0, math.MaxInt64)
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("err = %v, want %v", err, io.ErrUnexpectedEOF)
 	}
@@ -235,7 +235,7 @@ func FuzzPiece(f *testing.F) {
 			return
 		}
 		var out, part bytes.Buffer
-		if err := p.WriteTo(&out, src, 0, math.MaxInt64); err != nil {
+		if err := p.CopyTo(&out, src, 0, math.MaxInt64); err != nil {
 			t.Fatal(err)
 		}
 		if int64(out.Len()) != p.Size() || toWire(out.String()) != out.String() {
@@ -244,7 +244,7 @@ func FuzzPiece(f *testing.F) {
 		if off < 0 || n < 0 {
 			return
 		}
-		if err := p.WriteTo(&part, src, off, n); err != nil {
+		if err := p.CopyTo(&part, src, off, n); err != nil {
 			t.Fatal(err)
 		}
 		rest := out.Bytes()[min(off, int64(out.Len())):]

@@ -14,8 +14,8 @@ type Piece struct {
 	data     []byte // the octets themselves, if they are not a range of the file
 }
 
-// Whole is the piece of a file of the given length that is all of it. It costs one pass to count the line ends, none of the
-// parsing that [Message.Piece] needs.
+// Whole is the piece of a file of the given length that is all of it. It costs one pass to count the line ends, none
+// of the parsing that [Message.Piece] needs.
 func Whole(src io.ReaderAt, size int64) (Piece, error) {
 	s := newScanner(src, size)
 	for s.err == nil {
@@ -34,14 +34,15 @@ func Octets(data []byte) Piece { return Piece{data: data, to: Pos{Wire: int64(le
 // Size is the number of octets on the wire.
 func (p Piece) Size() int64 { return p.to.Wire - p.from.Wire }
 
-// Range returns how many octets there are from offset on, at most n: the length of a partial fetch (RFC 9051 section 6.4.5).
+// Range returns how many octets there are from offset on, at most n: the length of a partial fetch (RFC 9051 section
+// 6.4.5).
 func (p Piece) Range(offset, n int64) int64 {
 	return max(0, min(n, p.Size()-offset))
 }
 
-// WriteTo writes the piece, or the n octets from offset on, to dst. The source must not have changed: if it is shorter than it
-// was, the error is [io.ErrUnexpectedEOF] and less than [Piece.Range] was written.
-func (p Piece) WriteTo(dst io.Writer, src io.ReaderAt, offset, n int64) error {
+// CopyTo writes the piece, or the n octets from offset on, to dst. The source must not have changed: if it is shorter
+// than it was, the error is [io.ErrUnexpectedEOF] and less than [Piece.Range] was written.
+func (p Piece) CopyTo(dst io.Writer, src io.ReaderAt, offset, n int64) error {
 	n = p.Range(offset, n)
 	if n == 0 {
 		return nil
