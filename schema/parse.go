@@ -241,27 +241,32 @@ func (r *reader) list() []string {
 
 func (r *reader) text() string { return strings.TrimPrefix(r.next(), "'") }
 
-func (s *Schema) attributeType(toks []string) error {
+// description reads the tokens of "( OID field ... )" and hands the first word of each field to read, which takes the rest
+// of the field. It returns the number.
+func (s *Schema) description(toks []string, read func(word string, r *reader) error) (oid string, err error) {
 	r := &reader{tokens: toks}
 	if r.next() != "(" {
-		return errors.New("a definition begins with a parenthesis")
+		return "", errors.New("a definition begins with a parenthesis")
 	}
-	oid, err := s.oid(r.next())
-	if err != nil {
-		return err
+	if oid, err = s.oid(r.next()); err != nil {
+		return "", err
 	}
-	a := &AttributeType{OID: oid}
 	for r.err == nil {
 		word := r.next()
 		if word == ")" {
 			break
 		}
-		if err := a.field(word, r); err != nil {
-			return err
+		if err := read(word, r); err != nil {
+			return "", err
 		}
 	}
-	if r.err != nil {
-		return r.err
+	return oid, r.err
+}
+
+func (s *Schema) attributeType(toks []string) (err error) {
+	a := &AttributeType{}
+	if a.OID, err = s.description(toks, a.field); err != nil {
+		return err
 	}
 	return s.addAttribute(a)
 }
@@ -286,7 +291,7 @@ func (a *AttributeType) field(word string, r *reader) error {
 		if bounded {
 			n, err := strconv.Atoi(strings.TrimSuffix(bound, "}"))
 			if err != nil {
-				return fmt.Errorf("bad length bound of %s", a.OID)
+				return errors.New("bad length bound")
 			}
 			a.MaxLen = n
 		}
@@ -339,27 +344,10 @@ func (a *AttributeType) inherit(sup *AttributeType) {
 	}
 }
 
-func (s *Schema) objectClass(toks []string) error {
-	r := &reader{tokens: toks}
-	if r.next() != "(" {
-		return errors.New("a definition begins with a parenthesis")
-	}
-	oid, err := s.oid(r.next())
-	if err != nil {
+func (s *Schema) objectClass(toks []string) (err error) {
+	c := &ObjectClass{}
+	if c.OID, err = s.description(toks, c.field); err != nil {
 		return err
-	}
-	c := &ObjectClass{OID: oid}
-	for r.err == nil {
-		word := r.next()
-		if word == ")" {
-			break
-		}
-		if err := c.field(word, r); err != nil {
-			return err
-		}
-	}
-	if r.err != nil {
-		return r.err
 	}
 	return s.addClass(c)
 }

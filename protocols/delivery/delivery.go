@@ -5,7 +5,7 @@
 // stand for several mailboxes (a role, a group), and a mailbox for several recipients: each mailbox gets one copy of a
 // transaction.
 //
-// What a recipient is told follows section 5 of design.md as far as that goes without a queue:
+// What a recipient is told, as long as there is no queue:
 //
 //   - every mailbox has it, or every one that could ever take it: 250. A member of a group who is over quota, or whose
 //     mailbox fails for good, is logged and misses this message; the group does not.

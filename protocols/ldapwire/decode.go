@@ -111,7 +111,7 @@ func (r *reader) request() Request {
 func (r *reader) bind() Request {
 	req := &BindRequest{Version: int(r.integer(tagInteger, 127)), Name: r.text()}
 	switch tag, auth := r.next(); tag {
-	case context | 0:
+	case context:
 		req.Password = auth.buf
 	case context | constructed | 3:
 		req.Mechanism = auth.text()
@@ -203,9 +203,9 @@ func (r *reader) attribute() dit.Attribute {
 // modifyDN is ModifyDNRequest (RFC 4511 section 4.9).
 func (r *reader) modifyDN() Request {
 	req := &ModifyDNRequest{DN: r.text(), NewRDN: r.text(), DeleteOld: r.boolean(tagBoolean)}
-	if r.at(context | 0) {
+	if r.at(context) {
 		req.Move = true
-		req.NewSuperior = string(r.octets(context | 0))
+		req.NewSuperior = string(r.octets(context))
 	}
 	r.end()
 	return req
@@ -223,7 +223,7 @@ func (r *reader) compare() Request {
 
 // extended is ExtendedRequest (RFC 4511 section 4.12).
 func (r *reader) extended() Request {
-	req := &ExtendedRequest{OID: string(r.octets(context | 0))}
+	req := &ExtendedRequest{OID: string(r.octets(context))}
 	if r.at(context | 1) {
 		req.Value = r.octets(context | 1)
 	}

@@ -49,7 +49,7 @@ func (r *reader) substrings(f *dit.Filter) {
 		r.d.values++
 		r.d.bound(r.d.values, r.d.limits.Values, "values")
 		switch {
-		case tag == context|0 && parts == 0:
+		case tag == context && parts == 0:
 			f.Initial = part.buf
 		case tag == context|1:
 			f.Any = append(f.Any, part.buf)

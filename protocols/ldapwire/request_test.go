@@ -24,7 +24,7 @@ func (w *builder) request(request Request) {
 		w.integer(tagInteger, int64(r.Version))
 		octets(w, tagOctetString, r.Name)
 		if r.Mechanism == "" {
-			octets(w, context|0, r.Password)
+			octets(w, context, r.Password)
 		} else {
 			auth := w.open(context | constructed | 3)
 			octets(w, tagOctetString, r.Mechanism)
@@ -67,7 +67,7 @@ func (w *builder) request(request Request) {
 		octets(w, tagOctetString, r.NewRDN)
 		w.boolean(tagBoolean, r.DeleteOld)
 		if r.Move {
-			octets(w, context|0, r.NewSuperior)
+			octets(w, context, r.NewSuperior)
 		}
 		w.close(op)
 	case *CompareRequest:
@@ -82,7 +82,7 @@ func (w *builder) request(request Request) {
 		w.integer(0x50, int64(r.ID))
 	case *ExtendedRequest:
 		op := w.open(0x77)
-		octets(w, context|0, r.OID)
+		octets(w, context, r.OID)
 		if r.Value != nil {
 			octets(w, context|1, r.Value)
 		}
@@ -129,7 +129,7 @@ func (w *builder) filter(f *dit.Filter) {
 		octets(w, tagOctetString, f.Attr)
 		list := w.open(tagSequence)
 		if f.Initial != nil {
-			octets(w, context|0, f.Initial)
+			octets(w, context, f.Initial)
 		}
 		for _, a := range f.Any {
 			octets(w, context|1, a)

@@ -48,8 +48,8 @@ func DecodePasswordModify(value []byte) (PasswordModify, error) {
 	d := &decoder{}
 	outer := reader{buf: value, d: d}
 	in := outer.sequence()
-	if in.at(context | 0) {
-		p.Identity = string(in.octets(context | 0))
+	if in.at(context) {
+		p.Identity = string(in.octets(context))
 	}
 	if in.at(context | 1) {
 		p.Old = in.octets(context | 1)
@@ -66,7 +66,7 @@ func DecodePasswordModify(value []byte) (PasswordModify, error) {
 func EncodePasswordModify(generated []byte) []byte {
 	w := builder{}
 	seq := w.open(tagSequence)
-	octets(&w, context|0, generated)
+	octets(&w, context, generated)
 	w.close(seq)
 	return w.b
 }
