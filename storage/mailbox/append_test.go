@@ -192,6 +192,33 @@ func TestAppendRefusals(t *testing.T) {
 	}
 }
 
+// When Append returns, whoever watches the folder has a pulse waiting, and the message is in the view.
+func TestAppendWakesWatchers(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	m := l.mailbox("ann", "INBOX")
+	first, second := m.Watch(), m.Watch()
+	defer first.Close()
+	second.Close()
+	second.Close()
+	for i := range 3 {
+		l.append("ann", "INBOX", "x", AppendOptions{})
+		select {
+		case <-first.C:
+		default:
+			t.Errorf("no pulse for message %d", i+1)
+		}
+		if got := m.View().Len(); got != i+1 {
+			t.Errorf("the view has %d messages; want %d", got, i+1)
+		}
+	}
+	select {
+	case <-second.C:
+		t.Error("a watch that is closed had a pulse")
+	default:
+	}
+}
+
 // One Staged appended to several homes is one file, also when a home has it twice.
 func TestAppendSharesTheFile(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dirpost/dirpost/storage"
 	"github.com/dirpost/dirpost/storage/maildir"
 )
@@ -69,6 +71,7 @@ func benchmarkAppend(b *testing.B, l *lab, clients int) {
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	var group sync.WaitGroup
+	before := cpuTime(b)
 	b.ResetTimer()
 	for range clients {
 		group.Go(func() {
@@ -93,6 +96,16 @@ func benchmarkAppend(b *testing.B, l *lab, clients int) {
 	}
 	group.Wait()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/msg")
+}
+
+// cpuTime is what the process has used of the processors.
+func cpuTime(b *testing.B) time.Duration {
+	var use unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &use); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
 func BenchmarkOpen(b *testing.B) {

@@ -244,6 +244,7 @@ func (tx *tx) readMarks() error {
 			return err
 		}
 		m = newMarks(validity, m.use)
+		m.uidEnd += uidBlock // it is about to be used
 		if err := m.write(b.dir); err != nil {
 			return err
 		}

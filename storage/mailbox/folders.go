@@ -106,8 +106,8 @@ func (h *home) folderNames() ([]string, error) {
 			continue
 		}
 		name, err := maildir.FolderName(dir)
-		if err != nil || name == maildir.Inbox {
-			h.store.log.Warn("folder has a name that cannot be shown", "home", h.id, "dir", dir, "err", err)
+		if err != nil || len(dir) > h.store.opts.Limits.NameBytes {
+			h.store.log.Debug("folder has a name that cannot be shown", "home", h.id, "dir", dir, "err", err)
 			continue
 		}
 		names = append(names, name)

@@ -81,6 +81,12 @@ func TestForeignPrograms(t *testing.T) {
 		{"copies a message from new to cur under the same name", func(l *lab, dir maildir.Dir, one, _ string) {
 			l.drop("ann", "INBOX", maildir.Cur, one+":2,", "one\n")
 		}, "1() 2(S) 4()"},
+		{"leaves a name that the next numbered message would get", func(l *lab, _ maildir.Dir, _, two string) {
+			_, id, _ := strings.Cut(two, ",S=4,W=5,I=")
+			validity, _, _ := strings.Cut(id, ".")
+			l.drop("ann", "INBOX", maildir.Cur, "0.x,S=4,W=5,I="+validity+".4:2,", "aaa\n")
+			l.drop("ann", "INBOX", maildir.Cur, "0.x,I="+validity+".900:2,", "bbb\n")
+		}, "1() 2(S) 4() 5()"},
 		{"brings back what was expunged", func(l *lab, _ maildir.Dir, _, two string) {
 			l.drop("ann", "INBOX", maildir.Cur, strings.Replace(two, ".2:2,", ".3:2,", 1), "two\n")
 		}, "1() 2(S) 4(S)"},
@@ -201,6 +207,20 @@ func TestForeignDeliveryPulses(t *testing.T) {
 	await(t, m, w, "a flag", func(v *View) bool { return v.At(0).Flags == storage.Seen })
 	l.must(os.Remove(dir.Path(maildir.Cur, file+":2,S")))
 	await(t, m, w, "a removal", func(v *View) bool { return v.Len() == 0 })
+}
+
+// Where the system watches nothing, mailboxes that somebody waits for are polled.
+func TestForeignDeliveryIsPolled(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.opts.Idle = 4 * time.Millisecond
+	l.reopen()
+	l.must(l.store.notifier.Close()) // mailboxes cannot be watched any more
+	m := l.mailbox("ann", "INBOX")
+	w := m.Watch()
+	defer w.Close()
+	l.drop("ann", "INBOX", maildir.New, "1700000000.x.host", "hello\n")
+	await(t, m, w, "a delivery", func(v *View) bool { return v.Len() == 1 })
 }
 
 // A link made beside the old name, as a move by link and unlink does for a moment, is not a second message.

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -28,9 +29,6 @@ func (tx *tx) load() error {
 	if a.loaded || tx.fresh {
 		return nil
 	}
-	if err := b.dir.Sweep(tmpAge); err != nil {
-		b.home.store.log.Warn("leftovers stay", "home", b.home.id, "folder", b.name, "err", err)
-	}
 	table, err := b.dir.Keywords()
 	if err != nil {
 		return err
@@ -51,6 +49,11 @@ func (tx *tx) load() error {
 			stale[sub] = found.Closed.Stamps[sub] != stamps[sub]
 		}
 	}
+	if stale[maildir.New] || stale[maildir.Cur] {
+		if err := b.dir.Sweep(tmpAge); err != nil {
+			b.home.store.log.Warn("leftovers stay", "home", b.home.id, "folder", b.name, "err", err)
+		}
+	}
 	if err = tx.resume(found); err == nil {
 		tx.edit, tx.fresh, a.loaded = newView(found.Rows).edit(), true, true
 		tx.edit.nolog = a.index == nil
@@ -68,6 +71,10 @@ func (tx *tx) load() error {
 func (tx *tx) readIndex() index.Contents {
 	a, b := tx.actor, tx.box
 	file, found, err := index.Open(b.indexPath(), a.marks.validity)
+	if err == nil && found.UIDNext > a.marks.nextUID {
+		err = fmt.Errorf("%w: UID %d was never given out", index.ErrDamaged, found.UIDNext-1) // the folder comes from a backup
+		file.Close(nil)
+	}
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) {
 			b.home.store.log.Warn("index is rebuilt", "home", b.home.id, "folder", b.name, "err", err)

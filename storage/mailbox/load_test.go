@@ -246,6 +246,28 @@ func TestUIDsAfterStop(t *testing.T) {
 	}
 }
 
+// Numbers from a backup beside an index and messages that are newer: what they do not know of is numbered anew.
+func TestMarksFromBackup(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.append("ann", "INBOX", "1", AppendOptions{})
+	l.must(l.store.Close())
+	marks := l.dir("ann", "INBOX").File(marksFile)
+	backup, err := os.ReadFile(marks)
+	l.must(err)
+	l.open()
+	l.append("ann", "INBOX", "2", AppendOptions{})
+	l.mailbox("ann", "INBOX").Close()
+	l.must(l.store.Close())
+	l.must(os.WriteFile(marks, backup, 0o600))
+	l.open()
+	m := l.mailbox("ann", "INBOX")
+	if got := l.append("ann", "INBOX", "3", AppendOptions{}); got != 3 || brief(m.View()) != "1() 2() 3()" {
+		t.Errorf("UID %d, messages %q; want 3, 1() 2() 3()", got, brief(m.View()))
+	}
+	l.consistent(m)
+}
+
 // A folder whose directories have not changed is opened, and asked for its status, without reading them.
 func TestOpenUnchangedReadsNoDirectory(t *testing.T) {
 	t.Parallel()
@@ -274,7 +296,7 @@ func TestOpenUnchangedReadsNoDirectory(t *testing.T) {
 	}
 }
 
-// countReads has the kernel tell of each reading of new and cur.
+// countReads has the kernel tell of each reading of the directories.
 func countReads(t *testing.T, dir maildir.Dir) func() int {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
@@ -282,8 +304,8 @@ func countReads(t *testing.T, dir maildir.Dir) func() int {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { unix.Close(fd) })
-	for _, sub := range maildir.Subs {
-		if _, err := unix.InotifyAddWatch(fd, dir.Sub(sub), unix.IN_ACCESS); err != nil {
+	for _, path := range []string{dir.Sub(maildir.New), dir.Sub(maildir.Cur), dir.Tmp()} {
+		if _, err := unix.InotifyAddWatch(fd, path, unix.IN_ACCESS); err != nil {
 			t.Fatal(err)
 		}
 	}

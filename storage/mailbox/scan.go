@@ -275,20 +275,31 @@ func (tx *tx) takeStrangers(files []sighting) error {
 	return nil
 }
 
-// number gives a file the next UID.
+// number gives a file the next UID, under a new name if its own with the UID in it is too long or taken.
 func (tx *tx) number(f sighting, row index.Row) error {
 	m, s := &tx.actor.marks, tx.box.home.store
 	row.UID = m.takeUID()
 	base, ok := f.Number(row.Size, row.WireSize, m.validity, row.UID)
-	if !ok {
-		base = s.names.Base(s.opts.Now(), row.Size, row.WireSize, m.validity, row.UID)
-	}
-	row.File, row.BaseLen = base, uint8(len(base))
-	if f.sub == maildir.Cur || len(f.file) > len(f.Base) {
-		row.File = f.Info.File(base)
-	}
-	if err := tx.rename(f.sub, f.file, f.sub, row.File); err != nil {
-		return err
+	for {
+		if !ok {
+			base = s.names.Base(s.opts.Now(), row.Size, row.WireSize, m.validity, row.UID)
+		}
+		row.File, row.BaseLen = base, uint8(len(base))
+		if f.sub == maildir.Cur || len(f.file) > len(f.Base) {
+			row.File = f.Info.File(base)
+		}
+		if row.File == f.file {
+			tx.dirty[f.sub] = true // whether the name is durable nobody knows
+			break
+		}
+		err := tx.rename(f.sub, f.file, f.sub, row.File)
+		if err == nil {
+			break
+		}
+		if !ok || !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		ok = false
 	}
 	tx.edit.put(row)
 	return nil

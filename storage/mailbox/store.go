@@ -1,9 +1,10 @@
 // Package mailbox is the store of mail: homes with folders that sessions read and change. It composes packages maildir,
 // which knows files, and index, which saves reading them again.
 //
-// What a message is, whose flags it has and which UID, stands in the name of its file, so the Maildir alone is the
-// truth. Beside it a folder has one small durable file with the numbers that must never come twice ([marks]), one with
-// its keywords, and a home has a counter of UIDVALIDITY and a list of subscriptions.
+// What a message is, which flags it has and which UID, stands in the name of its file, so the Maildir alone is the truth.
+// Beside tmp, new and cur a folder has two small durable files: dirpost-folder, with the numbers that must never come
+// twice (marks.go), and dovecot-keywords, with what the letters of keywords mean. The Maildir of a home also has
+// dirpost-uidvalidity, a counter, and subscriptions. None of these can be rebuilt; all that is in the cache can.
 //
 // All changes of a folder go through its box, one batch after another: the operations that arrive while a batch is under
 // way are carried out together, and share the fsync of the directories (box.go tells the order). Readers hold a [View],
@@ -42,7 +43,7 @@ type Options struct {
 	Now    func() time.Time // the clock of INTERNALDATE and UIDVALIDITY; time.Now when nil
 
 	Idle time.Duration // how long an unused mailbox stays in memory: 1 minute
-	Kept int           // how many unused mailboxes stay in memory: 256
+	Kept int           // how many messages of unused mailboxes stay in memory, 1000 more counted for each: 1,000,000
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -58,6 +59,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Limits.Folders <= 0 {
 		o.Limits.Folders = 10_000
 	}
+	if o.Limits.NameBytes <= 0 || o.Limits.NameBytes > 255 {
+		o.Limits.NameBytes = 255
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -68,7 +72,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Idle = time.Minute
 	}
 	if o.Kept <= 0 {
-		o.Kept = 256
+		o.Kept = 1_000_000
 	}
 	return o, nil
 }
