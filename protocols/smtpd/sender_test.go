@@ -13,7 +13,7 @@ var senders = []struct {
 	err            error
 }{
 	{"plain", "Joe@Example.ORG", "Joe@example.org", nil},
-	{"null", "", "@", nil},
+	{"null", "", "", nil},
 	{"dots anywhere, as a Japanese carrier has them", "a..b.@example.ne.jp", "a..b.@example.ne.jp", nil},
 	{"host names with underscores", "bounce@em_1.example.org", "bounce@em_1.example.org", nil},
 	{"long local parts of bounce addresses", strings.Repeat("b", 100) + "@example.org", strings.Repeat("b", 100) + "@example.org", nil},

@@ -39,6 +39,7 @@ type session struct {
 	names    []string        // recipients as go-smtp wrote them: what it wants to be told of them by
 	size     int64           // declared with MAIL, or 0
 	taking   int             // Data or LMTPData that run; two only when one was abandoned
+	release  func()          // a transaction with recipients may go on during a shutdown, until this is called; or nil
 	farewell protocols.Reply // the answer to all that comes now, if there is one
 	tally    tally
 }
@@ -120,6 +121,9 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.hold() {
+		return toLibrary(replyClosing)
+	}
 	s.env.Rcpts = append(s.env.Rcpts, rcpt)
 	s.names = append(s.names, to)
 	s.tally.rcpts++
@@ -199,7 +203,6 @@ type transaction struct {
 func (s *session) take(ctx context.Context, r io.Reader) (t transaction, results []error, err error) {
 	in := s.enter(r)
 	defer s.leave()
-	defer listen.Hold(s.wire)()
 	t, path, err := s.begin()
 	if err != nil {
 		return t, nil, err
@@ -238,9 +241,10 @@ func (s *session) begin() (transaction, path, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.server.begin() {
-		return transaction{}, nil, replyClosing
+	if s.release == nil {
+		return transaction{}, nil, replyAborted // dropped in this moment
 	}
+	s.server.work.Add(1) // the hold is counted, so nobody's Wait has returned
 	t := transaction{s.env, s.names}
 	s.env, s.names = protocols.Envelope{}, nil
 	return t, path, nil
@@ -253,7 +257,33 @@ func (s *session) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.env, s.names = protocols.Envelope{}, nil
+	s.letGo()
 	s.cutIfTaking()
+}
+
+// hold lets the transaction go on during a shutdown, which waits for it; it is refused once the shutdown has begun. The
+// caller holds mu.
+func (s *session) hold() bool {
+	if s.release != nil {
+		return true
+	}
+	if !s.server.begin() {
+		return false
+	}
+	release := listen.Hold(s.wire)
+	s.release = func() {
+		release()
+		s.server.work.Done()
+	}
+	return true
+}
+
+// letGo ends the hold of a transaction. The caller holds mu.
+func (s *session) letGo() {
+	if s.release != nil {
+		s.release()
+		s.release = nil
+	}
 }
 
 // cutIfTaking ends the connection without another word while Data runs. The caller holds mu.
@@ -268,6 +298,7 @@ func (s *session) cutIfTaking() {
 func (s *session) Logout() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.letGo()
 	s.cutIfTaking()
 	if _, secured := s.smtp.TLSConnectionState(); secured && s.peer.TLS == nil {
 		return nil

@@ -3,15 +3,11 @@ package smtpd
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
 	"log/slog"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -28,6 +24,7 @@ import (
 	"github.com/dirpost/dirpost/directory/dit"
 	"github.com/dirpost/dirpost/directory/lookup"
 	"github.com/dirpost/dirpost/directory/provision"
+	"github.com/dirpost/dirpost/protocols/certs"
 	"github.com/dirpost/dirpost/protocols/delivery"
 	"github.com/dirpost/dirpost/protocols/inbound"
 	"github.com/dirpost/dirpost/protocols/ldapd"
@@ -56,7 +53,8 @@ type world struct {
 	out      *submit.Acceptor
 	tls      *tls.Config // of the server
 	dial     *tls.Config // of a client
-	cert     tls.Certificate
+	ca       *certs.KeyPair
+	cert     tls.Certificate // of alice
 	log      *logged
 
 	mu    sync.Mutex // guards the way to the directory
@@ -151,9 +149,8 @@ func (w *world) populate() {
 	w.addUser("bob", directory.Quota{})
 	w.must(w.people.AddAlias(ctx, "alice", address("post@example.org")))
 	w.addRole("press", "alice", "bob")
-	leaf, err := x509.ParseCertificate(w.cert.Certificate[0])
-	w.must(err)
-	w.must(w.people.AddCertificate(ctx, "alice", leaf, "sha256"))
+	w.must(w.people.AddCertificate(ctx, "alice", w.cert.Leaf, "sha256"))
+	w.must(w.people.AddAuthority(ctx, "test", w.ca.Cert, nil, []string{"sha256"}, "none"))
 }
 
 // addUser adds login@example.org, with the password of this file if it is alice.
@@ -182,29 +179,20 @@ func address(s string) directory.Address {
 	return a
 }
 
-// makeCertificates makes a server certificate and, from an authority of its own, alice's.
+// makeCertificates makes an authority, and of it a server certificate and alice's.
 func (w *world) makeCertificates() {
-	server := w.certificate("localhost", x509.ExtKeyUsageServerAuth, nil)
-	w.tls = &tls.Config{Certificates: []tls.Certificate{server}, ClientAuth: tls.RequestClientCert}
+	var err error
+	w.ca, err = certs.SelfSigned(certs.Request{Subject: pkix.Name{CommonName: "Test CA"}, CA: true})
+	w.must(err)
+	server, err := w.ca.Issue(certs.Request{Subject: pkix.Name{CommonName: "localhost"}, Server: true, DNS: []string{"localhost"}})
+	w.must(err)
+	alice, err := w.ca.Issue(certs.Request{Subject: pkix.Name{CommonName: "alice"}, Client: true})
+	w.must(err)
+	w.cert = alice.TLS()
+	w.tls = &tls.Config{Certificates: []tls.Certificate{server.TLS()}, ClientAuth: tls.RequestClientCert}
 	roots := x509.NewCertPool()
-	roots.AddCert(server.Leaf)
+	roots.AddCert(w.ca.Cert)
 	w.dial = &tls.Config{RootCAs: roots, ServerName: "localhost"}
-	w.cert = w.certificate("alice", x509.ExtKeyUsageClientAuth, nil)
-}
-
-func (w *world) certificate(name string, use x509.ExtKeyUsage, _ []byte) tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	w.must(err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{use},
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	w.must(err)
-	leaf, err := x509.ParseCertificate(der)
-	w.must(err)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
 // serve starts one of the three servers on a loopback port and returns it with its address. It is shut down with the
