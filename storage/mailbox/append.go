@@ -90,7 +90,7 @@ func (tx *tx) file(src string, row *index.Row, other string) error {
 		}
 		row.ModSeq = seq
 	}
-	if err := a.marks.reserveUIDs(b.dir, 1); err != nil {
+	if err := a.marks.reserveUIDs(b.dir, 1, b.home.store.boot); err != nil {
 		return err
 	}
 	s := b.home.store

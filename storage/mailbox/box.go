@@ -245,6 +245,7 @@ func (tx *tx) readMarks() error {
 		}
 		m = newMarks(validity, m.use)
 		m.uidEnd += uidBlock // it is about to be used
+		m.reserveModSeqs(b.home.store.boot)
 		if err := m.write(b.dir); err != nil {
 			return err
 		}

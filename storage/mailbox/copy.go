@@ -110,7 +110,7 @@ var errSourceGone = errors.New("message is not where it was")
 func (b *box) copyFrom(ctx context.Context, from *box, rows []index.Row, names []string, room *reservation) (Copied, error) {
 	var done Copied
 	err := b.do(ctx, func(tx *tx) error {
-		if err := tx.actor.marks.reserveUIDs(b.dir, len(rows)); err != nil {
+		if err := tx.actor.marks.reserveUIDs(b.dir, len(rows), b.home.store.boot); err != nil {
 			return err
 		}
 		mark := tx.mark()

@@ -121,8 +121,9 @@ func (m *marks) write(dir maildir.Dir) error {
 // errExhausted is the end of a folder: its messages have to be moved to another.
 var errExhausted = errors.New("no UIDs are left in this mailbox")
 
-// reserveUIDs sees to it that the next n UIDs may be given out.
-func (m *marks) reserveUIDs(dir maildir.Dir, n int) error {
+// reserveUIDs sees to it that the next n UIDs may be given out. When it writes it reserves modseqs too: whoever opens the
+// folder next will need them, and must be able to when the disk is full.
+func (m *marks) reserveUIDs(dir maildir.Dir, n int, boot string) error {
 	if int64(m.nextUID)+int64(n) <= int64(m.uidEnd) {
 		return nil
 	}
@@ -132,6 +133,7 @@ func (m *marks) reserveUIDs(dir maildir.Dir, n int) error {
 	}
 	ahead := *m
 	ahead.uidEnd = storage.UID(end)
+	ahead.reserveModSeqs(boot)
 	if err := ahead.write(dir); err != nil {
 		return err
 	}
@@ -150,8 +152,7 @@ func (m *marks) takeUID() storage.UID {
 func (m *marks) takeModSeq(dir maildir.Dir, boot string) (storage.ModSeq, error) {
 	if m.modseq >= m.modseqEnd || m.boot != boot {
 		ahead := *m
-		ahead.modseqEnd = max(m.modseqEnd, m.modseq) + modseqBlock
-		ahead.boot = boot
+		ahead.reserveModSeqs(boot)
 		if err := ahead.write(dir); err != nil {
 			return 0, err
 		}
@@ -159,6 +160,12 @@ func (m *marks) takeModSeq(dir maildir.Dir, boot string) (storage.ModSeq, error)
 	}
 	m.modseq++
 	return m.modseq, nil
+}
+
+// reserveModSeqs sets a block of modseqs aside, from what the caller then writes.
+func (m *marks) reserveModSeqs(boot string) {
+	m.modseqEnd = max(m.modseqEnd, m.modseq) + modseqBlock
+	m.boot = boot
 }
 
 // settle gives back what was reserved and not used. exact says that the index has all that clients saw, so that the

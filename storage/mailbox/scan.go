@@ -264,7 +264,7 @@ func (tx *tx) takeStrangers(files []sighting) error {
 	slices.SortFunc(found, func(a, b stranger) int {
 		return cmp.Or(cmp.Compare(a.row.Date, b.row.Date), cmp.Compare(a.file, b.file))
 	})
-	if err := tx.actor.marks.reserveUIDs(tx.box.dir, len(found)); err != nil {
+	if err := tx.actor.marks.reserveUIDs(tx.box.dir, len(found), tx.box.home.store.boot); err != nil {
 		return err
 	}
 	for _, f := range found {
