@@ -12,6 +12,7 @@
 package ldapd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -38,7 +39,7 @@ type Options struct {
 	MaxConns         int             // connections: 4096
 	MaxConnsOfPeer   int             // connections from one address: 200
 
-	IdleTimeout      time.Duration // between messages: 5 minutes
+	IdleTimeout      time.Duration // between messages, whatever is at work: 5 minutes
 	MessageTimeout   time.Duration // from the first octet of a message to its last: 30 seconds
 	WriteTimeout     time.Duration // for the client to take 64 KiB: 30 seconds
 	HandshakeTimeout time.Duration // of TLS: 15 seconds
@@ -51,30 +52,23 @@ type Options struct {
 
 // withDefaults fills in what is zero.
 func (o Options) withDefaults() Options {
-	defaultTo(&o.Log, slog.New(slog.DiscardHandler))
-	defaultTo(&o.MaxStrangerBytes, 64<<10)
-	defaultTo(&o.MaxBytes, 4<<20)
-	defaultTo(&o.MaxAdminBytes, 16<<20)
-	defaultTo(&o.MaxOperations, 64)
-	defaultTo(&o.MaxPages, 4)
-	defaultTo(&o.MaxConns, 4096)
-	defaultTo(&o.MaxConnsOfPeer, 200)
-	defaultTo(&o.IdleTimeout, 5*time.Minute)
-	defaultTo(&o.MessageTimeout, 30*time.Second)
-	defaultTo(&o.WriteTimeout, 30*time.Second)
-	defaultTo(&o.HandshakeTimeout, 15*time.Second)
-	defaultTo(&o.PageTimeout, time.Minute)
+	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
+	o.MaxStrangerBytes = cmp.Or(o.MaxStrangerBytes, 64<<10)
+	o.MaxBytes = cmp.Or(o.MaxBytes, 4<<20)
+	o.MaxAdminBytes = cmp.Or(o.MaxAdminBytes, 16<<20)
+	o.MaxOperations = cmp.Or(o.MaxOperations, 64)
+	o.MaxPages = cmp.Or(o.MaxPages, 4)
+	o.MaxConns = cmp.Or(o.MaxConns, 4096)
+	o.MaxConnsOfPeer = cmp.Or(o.MaxConnsOfPeer, 200)
+	o.IdleTimeout = cmp.Or(o.IdleTimeout, 5*time.Minute)
+	o.MessageTimeout = cmp.Or(o.MessageTimeout, 30*time.Second)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 30*time.Second)
+	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, 15*time.Second)
+	o.PageTimeout = cmp.Or(o.PageTimeout, time.Minute)
 	if o.Unbraked == nil {
 		o.Unbraked = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
 	return o
-}
-
-func defaultTo[T comparable](option *T, value T) {
-	var zero T
-	if *option == zero {
-		*option = value
-	}
 }
 
 // A Server speaks LDAP for one directory, on any number of listeners. All methods may be called concurrently.

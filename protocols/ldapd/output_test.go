@@ -43,6 +43,21 @@ func TestOutputGathers(t *testing.T) {
 	}
 }
 
+// While another writer waits, it is left to that one to send what is due, even if its own answer is not.
+func TestOutputLeavesFlushingToTheNext(t *testing.T) {
+	t.Parallel()
+	var r recorder
+	o := newOutput(&r)
+	o.waiting.Add(1)
+	if err := o.send([]byte("done"), true); err != nil || r.Len() != 0 {
+		t.Errorf("while another waits: %q, %v; want nothing written", r.String(), err)
+	}
+	o.waiting.Add(-1)
+	if err := o.send([]byte("entry"), false); err != nil || r.String() != "doneentry" {
+		t.Errorf("wrote %q, %v; want both", r.String(), err)
+	}
+}
+
 func TestOutputSteps(t *testing.T) {
 	t.Parallel()
 	var r recorder

@@ -110,23 +110,25 @@ func (s *session) searchPage(ctx context.Context, op *operation, req dit.SearchR
 		return
 	}
 	defer context.AfterFunc(ctx, one.cancel)()
+	kept := false
+	defer func() {
+		if !kept {
+			one.stop()
+		}
+	}()
 	var buffer []byte
 	for n := 0; one.more && one.err == nil && n < ask.Size; n++ {
 		buffer = ldapwire.AppendEntry(buffer[:0], op.ID, one.entry)
-		if ctx.Err() != nil || s.write(buffer, false) != nil {
-			one.stop()
+		if s.write(buffer, false) != nil {
 			return
 		}
 		one.step()
 	}
 	var cookie string
-	switch err = one.err; {
-	case err == nil && one.more && ask.Size > 0:
-		if cookie, err = s.pages.put(one); err != nil {
-			one.stop()
-		}
-	default:
-		one.stop()
+	// Size 0 gives the search up (RFC 2696 section 3).
+	if err = one.err; err == nil && one.more && ask.Size > 0 && ctx.Err() == nil {
+		cookie, err = s.pages.put(one)
+		kept = err == nil
 	}
 	control := ldapwire.Control{OID: pagedResults, Value: ldapwire.EncodePage(0, []byte(cookie))}
 	s.answer(op, s.result(op, err), control)

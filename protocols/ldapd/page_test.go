@@ -11,7 +11,12 @@ import (
 // page asks for a page of the eight entries of the rig's tree and returns what came.
 func (w *wire) page(base string, size int64, cookie string) (entries, code int, next string) {
 	w.t.Helper()
-	w.send(request(7, searchAll(base), paged(size, cookie)))
+	return w.pageOf(searchAll(base), size, cookie)
+}
+
+func (w *wire) pageOf(search *ber.Packet, size int64, cookie string) (entries, code int, next string) {
+	w.t.Helper()
+	w.send(request(7, search, paged(size, cookie)))
 	r, entries := w.result()
 	return entries, r.code, r.cookie
 }
@@ -65,8 +70,16 @@ func TestCookies(t *testing.T) {
 			_, code, _ := w.page(base, 1, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 			return code
 		}, refused},
-		{"of another search", func(w *wire, cookie string) int {
+		{"of a search of another base", func(w *wire, cookie string) int {
 			_, code, _ := w.page("ou=people,"+base, 1, cookie)
+			return code
+		}, refused},
+		{"of a search with another filter", func(w *wire, cookie string) int {
+			_, code, _ := w.pageOf(searchFor(base, "cn"), 1, cookie)
+			return code
+		}, refused},
+		{"of a search for other attributes", func(w *wire, cookie string) int {
+			_, code, _ := w.pageOf(searchFor(base, "objectClass", "cn"), 1, cookie)
 			return code
 		}, refused},
 		{"of another connection", func(w *wire, cookie string) int {

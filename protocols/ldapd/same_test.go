@@ -15,6 +15,7 @@ import (
 
 	"github.com/dirpost/dirpost/directory/dit"
 	"github.com/dirpost/dirpost/schema/slapdtest"
+	"github.com/go-ldap/ldap/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 )
@@ -174,6 +175,32 @@ func nameOf(login string) string {
 		return "cn=frontend,ou=services," + base
 	}
 	return "uid=" + login + ",ou=people," + base
+}
+
+// The local user by the tool itself: who it is, and as whom it may not act.
+func TestToolsByUnixSocket(t *testing.T) {
+	t.Parallel()
+	r := start(t, Options{})
+	own := fmt.Sprintf("dn:gidNumber=%d+uidNumber=%d,cn=peercred,cn=external,cn=auth", os.Getgid(), os.Getuid())
+	s := &side{dir: t.TempDir(), caFile: r.caFile, admin: []string{"-Q", "-Y", "EXTERNAL", "-H", r.uriI()}}
+	tests := []struct {
+		name   string
+		args   []string
+		code   int
+		output string
+	}{
+		{"oneself", nil, 0, own + "\n"},
+		{"oneself by name", []string{"-X", own}, 0, own + "\n"},
+		{"another", []string{"-X", "dn:" + alice}, ldap.LDAPResultInvalidCredentials, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			code, output, diagnostic := s.run(t, "admin", "ldapwhoami", tt.args)
+			if code != tt.code || output != tt.output {
+				t.Errorf("ldapwhoami ends with %d and prints %q, want %d and %q: %s", code, output, tt.code, tt.output, diagnostic)
+			}
+		})
+	}
 }
 
 // Lines that differ between any two servers.

@@ -29,7 +29,7 @@ func (s *session) search(ctx context.Context, op *operation, req dit.SearchReque
 			return
 		}
 		buffer = ldapwire.AppendEntry(buffer[:0], op.ID, entry)
-		if ctx.Err() != nil || s.write(buffer, false) != nil {
+		if s.write(buffer, false) != nil {
 			return
 		}
 	}

@@ -229,9 +229,15 @@ func saslBind(mechanism, credentials string) *ber.Packet {
 	return operationOf(0, integer(3), octets(""), auth)
 }
 
-func searchAll(dn string) *ber.Packet {
-	return operationOf(3, octets(dn), enumerated(2), enumerated(0), integer(0), integer(0), boolean(false),
-		tagged(7, "objectClass"), sequence())
+func searchAll(dn string) *ber.Packet { return searchFor(dn, "objectClass") }
+
+// searchFor looks for entries that have present.
+func searchFor(dn, present string, attributes ...string) *ber.Packet {
+	list := sequence()
+	for _, a := range attributes {
+		list.AppendChild(octets(a))
+	}
+	return operationOf(3, octets(dn), enumerated(2), enumerated(0), integer(0), integer(0), boolean(false), tagged(7, present), list)
 }
 
 func deletion(dn string) *ber.Packet {
