@@ -7,7 +7,7 @@ FUZZTIME   ?= 30s
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo deps test check fuzz bench clean
+.PHONY: build demo deps test check fuzz bench bench-peers clean
 
 # The one binary, static, in bin/.
 build:
@@ -44,6 +44,11 @@ fuzz:
 # How fast the parts are. Nothing outside this tree is needed.
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime $(BENCHTIME) -benchmem ./...
+
+# dirpost beside Dovecot, Postfix and slapd in one run, as ratios: make bench-peers BENCH=folder of the measuring bench.
+GROUPS_OF_PEERS ?= lmtp smtp login select notify
+bench-peers: build
+	BENCH='$(BENCH)' tools/bench/peers.sh $(GROUPS_OF_PEERS)
 
 clean:
 	rm -rf bin
