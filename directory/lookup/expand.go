@@ -178,20 +178,32 @@ func (x *expansion) visit(ctx context.Context, e *ldap.Entry) error {
 	case isClass(e, schema.ClassDpMailAccount):
 		return errors.Join(x.file(ctx, e), x.queue(nil, forwards))
 	case isClass(e, schema.ClassOrganizationalRole):
-		return x.group(e, "role", schema.AttrRoleOccupant, forwards)
+		return x.group(e, "role", "occupant", schema.AttrRoleOccupant, forwards)
 	case isClass(e, schema.ClassGroupOfNames):
-		return x.group(e, "group", schema.AttrMember, forwards)
+		return x.group(e, "group", "member", schema.AttrMember, forwards)
 	}
 	x.step(e.DN, "it is no account, role or group, and has no transport")
 	return x.queue(nil, slices.Concat(forwards, addresses(e, schema.AttrRfc822MailMember)))
 }
 
 // group queues whom a role or group names.
-func (x *expansion) group(e *ldap.Entry, kind, attr string, forwards []directory.Address) error {
+func (x *expansion) group(e *ldap.Entry, kind, one, attr string, forwards []directory.Address) error {
 	dns := e.GetEqualFoldAttributeValues(attr)
 	outside := addresses(e, schema.AttrRfc822MailMember)
-	x.step(e.DN, "%s with %d entries and %d outside addresses", kind, len(dns), len(outside))
+	text := kind + " with " + count(len(dns), one)
+	if len(outside) > 0 {
+		text += " and " + count(len(outside), "outside member")
+	}
+	x.step(e.DN, "%s", text)
 	return x.queue(dns, slices.Concat(outside, forwards))
+}
+
+// count is a number with its noun: 1 member, 2 members.
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // queue names what the next level visits. Names and addresses count as recipients already, so that a large tree is not
