@@ -7,11 +7,24 @@ FUZZTIME   ?= 30s
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: build demo deps test check fuzz bench bench-peers clean
+PREFIX     ?= /usr/local
+DESTDIR    ?=
+
+.PHONY: build install demo deps test check fuzz bench bench-peers clean
 
 # The one binary, static, in bin/.
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/dirpost ./cmd/dirpost
+
+# The binary, manual pages and completion below PREFIX; DESTDIR is put before it, for packages. `dirpost init` does the rest.
+install: build
+	install -D -m 755 bin/dirpost $(DESTDIR)$(PREFIX)/bin/dirpost
+	@for page in dirpost.8 dirpost.toml.5; do \
+	  file=$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$$page; mkdir -p $${file%/*} && bin/dirpost man $$page >$$file || exit 1; done
+	@set -e; to=$(DESTDIR)$(PREFIX)/share; mkdir -p $$to/bash-completion/completions $$to/zsh/site-functions $$to/fish/vendor_completions.d; \
+	  bin/dirpost completion bash >$$to/bash-completion/completions/dirpost; \
+	  bin/dirpost completion zsh >$$to/zsh/site-functions/_dirpost; \
+	  bin/dirpost completion fish >$$to/fish/vendor_completions.d/dirpost.fish
 
 # A whole server on loopback ports, shown row by row; then it keeps serving until Ctrl-C.
 demo: build

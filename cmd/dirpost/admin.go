@@ -21,7 +21,7 @@ type admin struct {
 	client    *client.Client
 	provision *provision.Provisioner
 	resolver  *lookup.Resolver
-	embedded  *embedded // set when this command runs the directory because the server is stopped
+	stop      func(context.Context) error // ends the directory, if this command runs it because the server is stopped
 }
 
 // withAdmin makes an action of one that needs the directory and takes the named arguments. What is wrong with the command
@@ -45,7 +45,7 @@ func withAdmin(do func(*cli.Context, *admin, []string) error, names ...string) c
 }
 
 // openAdmin connects to the directory of cfg: an LDAP server of one's own, the running dirpost through its unix socket,
-// or, when that is stopped, the embedded directory run by this process for as long as the command takes.
+// or, when that is stopped, the embedded directory run by this command for as long as it takes.
 func openAdmin(c *cli.Context, cfg config.Config) (*admin, error) {
 	a := &admin{cfg: cfg}
 	opts, err := clientOptions(cfg)
@@ -55,10 +55,9 @@ func openAdmin(c *cli.Context, cfg config.Config) (*admin, error) {
 	if cfg.Directory.Embedded {
 		opts.URIs = []string{"ldapi://" + cfg.Listen.LDAPI}
 		if !answers(c.Context, cfg.Listen.LDAPI) {
-			if a.embedded, err = openEmbedded(cfg, nil, nil); err != nil {
+			if opts.Dial, a.stop, err = ownDirectory(cfg); err != nil {
 				return nil, err
 			}
-			opts.Dial = a.embedded.dial
 		}
 	}
 	if err := actAs(c, &opts); err != nil {
@@ -70,6 +69,34 @@ func openAdmin(c *cli.Context, cfg config.Config) (*admin, error) {
 	a.provision = provision.New(a.client, provision.Options{Base: cfg.Directory.Base})
 	a.resolver = lookup.New(a.client, lookup.Options{Base: cfg.Directory.Base})
 	return a, nil
+}
+
+// ownDirectory runs the embedded directory, which must be there already.
+func ownDirectory(cfg config.Config) (dial func(context.Context) (net.Conn, error), stop func(context.Context) error, err error) {
+	if err := findDirectory(cfg); err != nil {
+		return nil, nil, err
+	}
+	return newDirectory(cfg)
+}
+
+// newDirectory runs the embedded directory, empty if there is none: in this process or, for root, in one of its owner.
+func newDirectory(cfg config.Config) (dial func(context.Context) (net.Conn, error), stop func(context.Context) error, err error) {
+	o, other, err := otherOwner(cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	if other {
+		d, err := startDelegate(cfg, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		return d.dial, d.close, nil
+	}
+	e, err := newEmbedded(cfg, nil, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return e.dial, e.close, nil
 }
 
 // actAs sets who the command acts as: --as with a password, else the local user by SASL EXTERNAL on a unix socket. The
@@ -109,8 +136,8 @@ func (a *admin) close(ctx context.Context) error {
 	if a.client != nil {
 		errs = append(errs, a.client.Close())
 	}
-	if a.embedded != nil {
-		errs = append(errs, a.embedded.close(ctx))
+	if a.stop != nil {
+		errs = append(errs, a.stop(ctx))
 	}
 	return errors.Join(errs...)
 }

@@ -25,7 +25,7 @@ _dirpost() {
 	compadd -a found
 	_files
 }
-compdef _dirpost dirpost
+if [[ "${funcstack[1]}" == _dirpost ]]; then _dirpost "$@"; else compdef _dirpost dirpost; fi
 `
 
 func completionCommand() *cli.Command {

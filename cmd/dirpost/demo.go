@@ -73,8 +73,8 @@ func runDemo(c *cli.Context) error {
 func (d *demoSet) run(c *cli.Context, log *slog.Logger, begin time.Time) error {
 	ctx, stop := context.WithCancel(c.Context)
 	defer stop()
-	p, err := build(d.cfg, log)
-	if err != nil {
+	p := newPlatform(d.cfg, log)
+	if err := p.build(); err != nil {
 		return err
 	}
 	all, err := p.listen(ctx)

@@ -29,22 +29,32 @@ func directoryFile(cfg config.Config) string {
 	return filepath.Join(cfg.Data, "directory", "directory.db")
 }
 
+// openEmbedded opens the directory, which must be there already.
 func openEmbedded(cfg config.Config, tlsConfig *tls.Config, log *slog.Logger) (*embedded, error) {
-	path := directoryFile(cfg)
-	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("the embedded directory: %w; `dirpost init` makes one", err)
+	if err := findDirectory(cfg); err != nil {
+		return nil, err
 	}
 	return newEmbedded(cfg, tlsConfig, log)
 }
 
+func findDirectory(cfg config.Config) error {
+	if _, err := os.Lstat(directoryFile(cfg)); err != nil {
+		return fmt.Errorf("the embedded directory: %w; `dirpost init` makes one", err)
+	}
+	return nil
+}
+
 // newEmbedded opens the directory, empty if there is none.
 func newEmbedded(cfg config.Config, tlsConfig *tls.Config, log *slog.Logger) (*embedded, error) {
-	path := directoryFile(cfg)
+	return serveTree(directoryFile(cfg), cfg.Directory.Base, tlsConfig, log)
+}
+
+func serveTree(path, base string, tlsConfig *tls.Config, log *slog.Logger) (*embedded, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
 	tree, err := dit.Open(path, dit.Options{
-		Suffixes:    []string{cfg.Directory.Base},
+		Suffixes:    []string{base},
 		ServiceUIDs: []int{os.Getuid()},
 		Log:         log,
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
+	"github.com/dirpost/dirpost/cmd/dirpost/internal/systemd"
 	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/provision"
@@ -25,8 +26,11 @@ import (
 func initCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "init",
-		Usage: "make the configuration, the folders, a certificate to start with, and the directory",
+		Usage: "make the configuration, the folders, a certificate to start with, the directory, and the service",
 		Description: `Nothing that exists is changed: a configuration that is there already stops the command.
+
+Run by root it also makes the system user dirpost, who owns the mail and whom the server runs as, and units
+for systemd. With a --config of your own it makes neither, unless --user or --systemd asks for it.
 
 With --ldap-uri dirpost uses an LDAP server of your own. Load its schema first (schema/dirpost.ldif of the
 source). As an administrator of it (--as) the containers, the service entry and the first administrator are
@@ -35,9 +39,10 @@ made where they are missing; without --as they must be there.
 Examples:
 
    dirpost init --domain example.org
+   dirpost --config ./dirpost.toml init --domain example.org --data ./data --cache ./cache      a trial
    dirpost --as cn=root,dc=example,dc=org init --domain example.org \
       --ldap-uri ldaps://ldap.example.org --ldap-ca /etc/ssl/ldap-ca.pem --bind-password-file /etc/dirpost/frontend`,
-		Flags: []cli.Flag{
+		Flags: append(accountFlags(),
 			&cli.StringFlag{Name: "domain", Usage: "the first mail `DOMAIN` (required)"},
 			&cli.StringFlag{Name: "hostname", Usage: "full `NAME` of this server (default: mail.DOMAIN)"},
 			&cli.StringFlag{Name: "org", Usage: "`NAME` of the organisation (default: DOMAIN)"},
@@ -51,7 +56,7 @@ Examples:
 			&cli.StringFlag{Name: "ldap-ca", Usage: "certificates (PEM) that the LDAP server is checked against: `FILE`"},
 			&cli.StringFlag{Name: "bind-dn", Usage: "service entry dirpost searches as (default: cn=frontend,ou=services,BASE)"},
 			&cli.StringFlag{Name: "bind-password-file", Usage: "`FILE` with its password"},
-		},
+		),
 		Action: runInit,
 	}
 }
@@ -77,6 +82,10 @@ func runInit(c *cli.Context) error {
 			return err
 		}
 	}
+	o, service, err := account(c, cfg.Data)
+	if err != nil {
+		return err
+	}
 	if err := makeFiles(cfg); err != nil {
 		return err
 	}
@@ -95,9 +104,46 @@ func runInit(c *cli.Context) error {
 	if err := writeConfig(cfg, path); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.App.Writer, "made %s; next:\n\n   dirpost --config %s serve\n   dirpost --config %s user add alice --mail alice@%s\n",
-		path, path, path, c.String("domain"))
-	return nil
+	fmt.Fprintf(c.App.Writer, "made %s\n", path)
+	start, err := handOver(c, cfg, path, o, service)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "next:\n\n   %s\n   dirpost --config %s user add alice --mail alice@%s\n", start, path, c.String("domain"))
+	return err
+}
+
+// handOver gives the installation to the service, if there is to be one, and returns how the server is started.
+func handOver(c *cli.Context, cfg config.Config, path string, o owner, service bool) (start string, err error) {
+	start = "dirpost --config " + path + " serve"
+	if !service {
+		return start, nil
+	}
+	if err := o.install(cfg, path); err != nil {
+		return "", err
+	}
+	folder := c.String("systemd")
+	if _, err := os.Stat(systemd.Folder); folder == "" && err == nil {
+		folder = systemd.Folder
+	}
+	if folder == "" {
+		return start, nil
+	}
+	s, err := units(cfg, path, o)
+	if err != nil {
+		return "", err
+	}
+	written, kept, err := writeUnits(s, folder)
+	if err != nil {
+		return "", err
+	}
+	for _, file := range written {
+		fmt.Fprintf(c.App.Writer, "made %s\n", file)
+	}
+	for _, file := range kept {
+		fmt.Fprintf(c.App.Writer, "left %s as it is\n", file)
+	}
+	return "systemctl daemon-reload && systemctl enable --now dirpost.socket dirpost.service", nil
 }
 
 // initialConfig is the default configuration with what the flags say.
@@ -129,6 +175,9 @@ func initialConfig(c *cli.Context, dir string) (config.Config, error) {
 			}
 		}
 	}
+	if elsewhere(c) { // next to another server, and for who may not write to /run
+		cfg.Listen.LDAPI, cfg.Listen.Control = filepath.Join(cfg.Data, "run", "ldapi"), filepath.Join(cfg.Data, "run", "control")
+	}
 	if uris := c.StringSlice("ldap-uri"); len(uris) > 0 {
 		cfg.Directory.Embedded, cfg.Directory.URIs, cfg.Directory.StartTLS = false, uris, c.Bool("start-tls")
 		cfg.Listen.LDAP, cfg.Listen.LDAPI = nil, ""
@@ -145,7 +194,11 @@ func initialConfig(c *cli.Context, dir string) (config.Config, error) {
 
 // makeFiles makes the folders, and a self-signed certificate where there is none.
 func makeFiles(cfg config.Config) error {
-	for _, dir := range []string{cfg.Data, cfg.Cache, filepath.Join(cfg.Data, "keys"), filepath.Dir(cfg.TLS[0].Cert)} {
+	keys := filepath.Dir(cfg.TLS[0].Cert)
+	if err := os.MkdirAll(filepath.Dir(keys), 0o755); err != nil {
+		return err
+	}
+	for _, dir := range []string{cfg.Data, cfg.Cache, keys} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -167,21 +220,24 @@ func makeFiles(cfg config.Config) error {
 
 // initEmbedded fills the embedded directory: the containers, the service entry, the administrator and the domain.
 func initEmbedded(ctx context.Context, cfg config.Config, org, domain string, first provision.NewAdmin) error {
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return err
+	}
 	secret, err := frontendSecret(cfg)
 	if err != nil {
 		return err
 	}
-	e, err := newEmbedded(cfg, nil, nil)
+	dial, stop, err := newDirectory(cfg)
 	if err != nil {
 		return err
 	}
-	c, err := client.New(client.Options{Dial: e.dial, External: true})
+	c, err := client.New(client.Options{Dial: dial, External: true})
 	if err != nil {
-		return errors.Join(err, e.close(ctx))
+		return errors.Join(err, stop(ctx))
 	}
 	p := provision.New(c, provision.Options{Base: cfg.Directory.Base})
 	err = fillTree(ctx, p, org, domain, secret, first)
-	return errors.Join(err, c.Close(), e.close(ctx))
+	return errors.Join(err, c.Close(), stop(ctx))
 }
 
 func fillTree(ctx context.Context, p *provision.Provisioner, org, domain, secret string, first provision.NewAdmin) error {
@@ -194,21 +250,56 @@ func fillTree(ctx context.Context, p *provision.Provisioner, org, domain, secret
 	return nil
 }
 
-// frontendSecret returns the password of the service entry, made at random the first time.
+// frontendSecret returns the password of the service entry, made at random the first time. It stays within the data
+// folder whatever links lie there, for that may belong to somebody else already.
 func frontendSecret(cfg config.Config) (string, error) {
-	file := frontendFile(cfg)
-	text, err := os.ReadFile(file)
+	data, err := os.OpenRoot(cfg.Data)
+	if err != nil {
+		return "", err
+	}
+	defer data.Close()
+	file, err := filepath.Rel(cfg.Data, frontendFile(cfg))
+	if err != nil {
+		return "", err
+	}
+	text, err := data.ReadFile(file)
 	if err == nil {
 		return strings.TrimSpace(string(text)), nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	if err := data.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return "", err
 	}
 	secret := rand.Text()
-	return secret, os.WriteFile(file, []byte(secret+"\n"), 0o600)
+	return secret, keepSecret(data, file, secret)
+}
+
+// keepSecret writes a new file in a folder of root, whole and durably: the directory holds only the hash of what is in it.
+func keepSecret(root *os.Root, file, secret string) error {
+	next := file + ".next"
+	f, err := root.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(secret + "\n")
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := root.Rename(next, file); err != nil {
+		return err
+	}
+	for _, dir := range []string{filepath.Dir(file), "."} { // the folder may be new too
+		d, err := root.Open(dir)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // initExternal prepares an LDAP server of one's own, as its administrator where --as is given, and in any case proves
@@ -251,8 +342,16 @@ func writeConfig(cfg config.Config, path string) error {
 	if err := config.Write(&text, cfg); err != nil {
 		return err
 	}
+	return writeText(path, text.Bytes())
+}
+
+// writeText puts a configuration in place, whole or not at all.
+func writeText(path string, text []byte) error {
 	next := path + ".new"
-	if err := os.WriteFile(next, text.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(next, text, 0o644); err != nil {
+		return err
+	}
+	if err := os.Chmod(next, 0o644); err != nil { // whatever the umask: there is no secret in it
 		return err
 	}
 	return os.Rename(next, path)

@@ -18,6 +18,9 @@ import (
 // version is set by the build (make build).
 var version = "unknown"
 
+// usualConfig is where the configuration is unless --config says otherwise.
+const usualConfig = "/etc/dirpost/dirpost.toml"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -43,10 +46,12 @@ func newApp() *cli.App {
 		Description: `First steps:
 
    dirpost demo                                   see it all work, on loopback
-   dirpost init --domain example.org              make a configuration and an embedded directory
-   dirpost serve                                  run the server
+   dirpost init --domain example.org              make configuration, embedded directory and service
+   dirpost serve                                  run the server, where systemd does not
    dirpost user add alice --mail alice@example.org
    dirpost address show alice@example.org         where does mail for her go, and why
+   dirpost status                                 how is the server
+   dirpost backup mail.tar                        copy all that cannot be rebuilt
 
 Exit status: 0 done, 1 refused or failed, 2 wrong usage or a port is taken, 3 no such entry,
 4 already there, 75 the directory cannot be asked now (try again).`,
@@ -56,7 +61,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage or a port is taken, 3 no
 		ExitErrHandler:       func(*cli.Context, error) {}, // run prints and exits
 		OnUsageError:         usageError,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "config", Aliases: []string{"c"}, EnvVars: []string{"DIRPOST_CONFIG"}, Value: "/etc/dirpost/dirpost.toml", Usage: "read the configuration from `FILE`"},
+			&cli.StringFlag{Name: "config", Aliases: []string{"c"}, EnvVars: []string{"DIRPOST_CONFIG"}, Value: usualConfig, Usage: "read the configuration from `FILE`"},
 			&cli.StringFlag{Name: "as", EnvVars: []string{"DIRPOST_AS"}, Usage: "act in the directory as this `DN`, with a password (default: the local administrator)"},
 			&cli.StringFlag{Name: "as-password-file", EnvVars: []string{"DIRPOST_AS_PASSWORD_FILE"}, Usage: "read the password of --as from `FILE` (default: ask)"},
 		},
@@ -64,8 +69,13 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage or a port is taken, 3 no
 		Commands: []*cli.Command{
 			initCommand(),
 			serveCommand(),
+			statusCommand(),
+			reloadCommand(),
+			backupCommand(),
+			restoreCommand(),
 			demoCommand(),
 			configCommand(),
+			systemdCommand(),
 			domainCommand(),
 			userCommand(),
 			aliasCommand(),
@@ -74,6 +84,8 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage or a port is taken, 3 no
 			authorityCommand(),
 			addressCommand(),
 			completionCommand(),
+			manCommand(),
+			delegateCommand(),
 		},
 	}
 }

@@ -144,14 +144,21 @@ func (s *site) dirpost(args ...string) string {
 // start runs the server, under the given wrapper if any, and waits until it listens everywhere.
 func (s *site) start(wrapper ...string) {
 	s.t.Helper()
-	s.proc = s.program("serve")
+	cmd := s.program("serve")
 	if len(wrapper) > 0 {
 		path, err := exec.LookPath(wrapper[0])
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		s.proc.Path, s.proc.Args = path, append(wrapper, s.proc.Args...)
+		cmd.Path, cmd.Args = path, append(wrapper, cmd.Args...)
 	}
+	s.launch(cmd)
+}
+
+// launch runs the server by cmd and waits until it listens everywhere.
+func (s *site) launch(cmd *exec.Cmd) {
+	s.t.Helper()
+	s.proc = cmd
 	stderr, err := s.proc.StderrPipe()
 	if err != nil {
 		s.t.Fatal(err)
@@ -164,9 +171,9 @@ func (s *site) start(wrapper ...string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	want := 7
-	if cfg.Directory.Embedded {
-		want = 9
+	want := 0
+	for _, service := range services(cfg) {
+		want += len(service.addresses)
 	}
 	lines := make(chan map[string]any, 64)
 	go s.log.read(stderr, lines)

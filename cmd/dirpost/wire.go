@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -16,14 +15,15 @@ import (
 	"time"
 
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
+	"github.com/dirpost/dirpost/cmd/dirpost/internal/systemd"
 	"github.com/dirpost/dirpost/directory/auth"
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/lookup"
 	"github.com/dirpost/dirpost/protocols/certs"
+	"github.com/dirpost/dirpost/protocols/controld"
 	"github.com/dirpost/dirpost/protocols/delivery"
 	"github.com/dirpost/dirpost/protocols/imapd"
 	"github.com/dirpost/dirpost/protocols/inbound"
-	"github.com/dirpost/dirpost/protocols/listen"
 	"github.com/dirpost/dirpost/protocols/login"
 	"github.com/dirpost/dirpost/protocols/smtpd"
 	"github.com/dirpost/dirpost/protocols/submit"
@@ -34,9 +34,17 @@ import (
 // A platform is every part of a running server, built in order of dependency: directory, certificates, store, door,
 // path, servers. Whatever is built is closed in the opposite order.
 type platform struct {
-	cfg config.Config
-	log *slog.Logger
+	path   string // of the configuration, which a reload reads again
+	log    *slog.Logger
+	level  *slog.LevelVar // of log
+	notify *systemd.Notifier
+	began  time.Time
 
+	mu       sync.Mutex // guards cfg, which a reload changes, and stopping
+	cfg      config.Config
+	stopping bool
+
+	early     []early   // listeners that were open before
 	embedded  *embedded // nil with an LDAP server of one's own
 	client    *client.Client
 	resolver  *lookup.Resolver
@@ -44,22 +52,20 @@ type platform struct {
 	certs     *certs.Store
 	store     *mailbox.Store
 	door      *login.Door
+	meters    *meters
 	endpoints []endpoint
 	closers   []func(context.Context) error
 }
 
-// An endpoint is one service: where it listens and what serves a connection.
-type endpoint struct {
-	name      string
-	addresses []string
-	mode      fs.FileMode // of a unix socket
-	serve     func(net.Listener) error
-	shutdown  func(context.Context) error
+// newPlatform returns a platform of which nothing is built yet.
+func newPlatform(cfg config.Config, log *slog.Logger) *platform {
+	return &platform{
+		cfg: cfg, log: log, level: new(slog.LevelVar), notify: new(systemd.Notifier), began: time.Now(), meters: newMeters(),
+	}
 }
 
 // build makes every part; it opens files but no port, and asks the directory nothing.
-func build(cfg config.Config, log *slog.Logger) (*platform, error) {
-	p := &platform{cfg: cfg, log: log}
+func (p *platform) build() error {
 	for _, part := range []func() error{
 		p.openCertificates,
 		p.openDirectory,
@@ -67,19 +73,26 @@ func build(cfg config.Config, log *slog.Logger) (*platform, error) {
 		p.openServers,
 	} {
 		if err := part(); err != nil {
-			return nil, errors.Join(err, p.close(context.Background()))
+			return errors.Join(err, p.close(context.Background()))
 		}
 	}
-	return p, nil
+	return nil
 }
 
+// openCertificates reads the certificates, unless that was done while this process still was root.
 func (p *platform) openCertificates() (err error) {
+	if p.certs == nil {
+		p.certs, err = certs.Open(certificatePairs(p.cfg))
+	}
+	return err
+}
+
+func certificatePairs(cfg config.Config) []certs.Pair {
 	var pairs []certs.Pair
-	for _, pair := range p.cfg.TLS {
+	for _, pair := range cfg.TLS {
 		pairs = append(pairs, certs.Pair{Cert: pair.Cert, Key: pair.Key})
 	}
-	p.certs, err = certs.Open(pairs)
-	return err
+	return pairs
 }
 
 func (p *platform) openDirectory() error {
@@ -94,20 +107,20 @@ func (p *platform) openDirectory() error {
 		p.closers = append(p.closers, p.embedded.close)
 		opts.Dial = p.embedded.dial
 	}
-	opts.Log = p.log
+	opts.Log, opts.Observe = p.log, p.meters.ldapCall
 	if p.client, err = client.New(opts); err != nil {
 		return err
 	}
 	p.closers = append(p.closers, func(context.Context) error { return p.client.Close() })
 	p.resolver = lookup.New(p.client, lookup.Options{Base: p.cfg.Directory.Base, Log: p.log})
 	p.auth = auth.New(p.client, p.resolver, auth.Options{Log: p.log})
-	p.door = login.New(p.resolver, p.auth, login.Options{Log: p.log})
+	p.door = login.New(p.resolver, p.auth, login.Options{Log: p.log, Observe: p.meters.login})
 	return nil
 }
 
 func (p *platform) openStore() (err error) {
 	p.store, err = mailbox.Open(mailbox.Options{
-		Homes:  filepath.Join(p.cfg.Data, "homes"),
+		Homes:  homesFolder(p.cfg),
 		Cache:  p.cfg.Cache,
 		Node:   p.cfg.Hostname,
 		Limits: storage.Limits{MessageBytes: p.cfg.Limits.MessageBytes},
@@ -121,9 +134,8 @@ func (p *platform) openStore() (err error) {
 
 // openServers makes the servers and says where each of them listens.
 func (p *platform) openServers() error {
-	l := p.cfg.Listen
 	plain, users := p.certs.Server(nil), p.certs.Server(p.authorityHints)
-	deliverer := delivery.New(p.store, delivery.Options{Log: p.log})
+	deliverer := delivery.New(p.store, delivery.Options{Log: p.log, Observe: p.meters.delivery})
 	fromOthers := inbound.New(p.resolver, deliverer, inbound.Options{Hostname: p.cfg.Hostname})
 	fromUsers := submit.New(p.resolver, deliverer, submit.Options{Hostname: p.cfg.Hostname})
 
@@ -141,27 +153,36 @@ func (p *platform) openServers() error {
 		MaxConns: p.cfg.Limits.Connections, MaxConnsOfPeer: p.cfg.Limits.ConnectionsPerPeer,
 	})
 
-	smtp := func(name string, addresses []string, s *smtpd.Server, implicitTLS bool) endpoint {
-		return endpoint{name, addresses, 0o660, func(l net.Listener) error { return s.Serve(l, implicitTLS) }, s.Shutdown}
+	control := controld.New(p.controlSource(), p.log)
+	servers := map[string]endpoint{
+		"mx":          {serve: inClear(mx.Serve), shutdown: mx.Shutdown},
+		"lmtp":        {serve: inClear(lmtp.Serve), shutdown: lmtp.Shutdown},
+		"submission":  {serve: inClear(submission.Serve), shutdown: submission.Shutdown},
+		"submissions": {serve: inTLS(submission.Serve)},
+		"imap":        {serve: inClear(imap.Serve), shutdown: imap.Shutdown},
+		"imaps":       {serve: inTLS(imap.Serve)},
+		"status":      {serve: control.Serve, shutdown: control.Shutdown},
+		"control":     {serve: control.ServeAdmin},
 	}
-	imaps := func(name string, addresses []string, implicitTLS bool) endpoint {
-		return endpoint{name, addresses, 0o660, func(l net.Listener) error { return imap.Serve(l, implicitTLS) }, imap.Shutdown}
+	if p.embedded != nil { // its shutdown is that of the directory: it answers until the last session is over
+		servers["ldap"] = endpoint{serve: p.embedded.server.Serve}
+		servers["ldapi"] = servers["ldap"]
 	}
-	p.endpoints = []endpoint{
-		smtp("mx", l.MX, mx, false),
-		smtp("lmtp", l.LMTP, lmtp, false),
-		smtp("submission", l.Submission, submission, false),
-		smtp("submissions", l.Submissions, submission, true),
-		imaps("imap", l.IMAP, false),
-		imaps("imaps", l.IMAPS, true),
-	}
-	if p.embedded != nil {
-		ldap := p.embedded.server
-		p.endpoints = append(p.endpoints,
-			endpoint{"ldap", l.LDAP, 0, ldap.Serve, ldap.Shutdown},
-			endpoint{"ldapi", []string{"unix:" + l.LDAPI}, 0o666, ldap.Serve, nil})
+	for _, s := range services(p.cfg) {
+		e := servers[s.name]
+		e.service, e.traffic = s, new(traffic)
+		p.endpoints = append(p.endpoints, e)
 	}
 	return nil
+}
+
+// inClear and inTLS are how a server that knows both serves a listener.
+func inClear(serve func(net.Listener, bool) error) func(net.Listener) error {
+	return func(l net.Listener) error { return serve(l, false) }
+}
+
+func inTLS(serve func(net.Listener, bool) error) func(net.Listener) error {
+	return func(l net.Listener) error { return serve(l, true) }
 }
 
 // authorityHints is the list of issuers that clients choose their certificate by. Without it, because the directory is
@@ -176,78 +197,8 @@ func (p *platform) authorityHints() *x509.CertPool {
 	return pool
 }
 
-// A bound is a listener with its endpoint.
-type bound struct {
-	endpoint
-	listener net.Listener
-}
-
-// listen opens every address before anything is served, so that a port that is taken stops the start as a whole.
-func (p *platform) listen(ctx context.Context) ([]bound, error) {
-	var all []bound
-	for _, e := range p.endpoints {
-		for _, addr := range e.addresses {
-			if path, ok := strings.CutPrefix(addr, "unix:"); ok {
-				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-					return nil, err
-				}
-			}
-			l, err := listen.Listen(ctx, addr, e.mode)
-			if err != nil {
-				for _, b := range all {
-					b.listener.Close()
-				}
-				return nil, fmt.Errorf("listen.%s: %w", e.name, err)
-			}
-			all = append(all, bound{e, l})
-		}
-	}
-	return all, nil
-}
-
-// shutdownTimeout is how long sessions may take to finish the command in hand.
-const shutdownTimeout = 20 * time.Second
-
-// serve answers on all listeners until ctx ends or one of them fails, then lets every session take its leave.
-func (p *platform) serve(parent context.Context, all []bound) error {
-	ctx, cancel := context.WithCancelCause(parent)
-	defer cancel(nil)
-	var loops sync.WaitGroup
-	for _, b := range all {
-		p.log.Info("listening", "service", b.name, "addr", b.listener.Addr().String())
-		loops.Go(func() {
-			if err := b.serve(b.listener); ctx.Err() == nil {
-				cancel(fmt.Errorf("%s: %w", b.name, err))
-			}
-		})
-	}
-	<-ctx.Done()
-	p.log.Info("stopping", "cause", context.Cause(ctx))
-	grace, stop := context.WithTimeout(context.Background(), shutdownTimeout)
-	defer stop()
-	var ends sync.WaitGroup
-	for _, e := range p.endpoints {
-		if e.shutdown != nil && e.name != "ldap" { // the directory answers until the last session is over; close ends it
-			ends.Go(func() { _ = e.shutdown(grace) })
-		}
-	}
-	ends.Wait()
-	closed := p.close(grace)
-	loops.Wait()
-	if parent.Err() != nil {
-		return closed // asked to stop
-	}
-	return errors.Join(context.Cause(ctx), closed)
-}
-
-func (p *platform) close(ctx context.Context) error {
-	var errs []error
-	for i := len(p.closers) - 1; i >= 0; i-- {
-		errs = append(errs, p.closers[i](ctx))
-	}
-	p.closers = nil
-	return errors.Join(errs...)
-}
+// homesFolder is where the homes of all mailboxes lie.
+func homesFolder(cfg config.Config) string { return filepath.Join(cfg.Data, "homes") }
 
 // frontendFile holds the password of the service entry of the embedded directory.
 func frontendFile(cfg config.Config) string { return filepath.Join(cfg.Data, "keys", "frontend") }

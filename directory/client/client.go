@@ -48,6 +48,10 @@ type Options struct {
 
 	Dial func(ctx context.Context) (net.Conn, error) // instead of URIs: a server inside this process
 	Log  *slog.Logger                                // nil = discarded
+
+	// Observe, when not nil, is told of each call when it ends: search, bind, ping, add, modify, delete, rename or set (a
+	// password), how long it took with waiting and dialling, and whether a server gave an answer, whatever it was.
+	Observe func(op string, took time.Duration, answered bool)
 }
 
 // A Client is a pool of connections to one directory, which any number of goroutines may use.
@@ -100,6 +104,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Observe == nil {
+		o.Observe = func(string, time.Duration, bool) {}
 	}
 	return o
 }

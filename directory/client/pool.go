@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -75,7 +76,11 @@ func newPool(c *Client, size int, bind func(*ldap.Conn) error) *pool {
 
 // run calls op with a connection of the pool, within the time a call may take. With retry set, op is run once more if an
 // idle connection turns out to be dead: the server may have been started anew meanwhile. op must be repeatable then.
-func (p *pool) run(ctx context.Context, name string, retry bool, op func(*ldap.Conn) error) error {
+func (p *pool) run(ctx context.Context, name string, retry bool, op func(*ldap.Conn) error) (err error) {
+	defer func(begun time.Time) {
+		kind, _, _ := strings.Cut(name, " ")
+		p.client.opts.Observe(kind, time.Since(begun), answered(err))
+	}(time.Now())
 	ctx, cancel := context.WithTimeoutCause(ctx, p.client.opts.Timeout, errTimeout)
 	defer cancel()
 	ctx, end := context.WithCancelCause(ctx)

@@ -31,34 +31,40 @@ type Pair struct{ Cert, Key string }
 // A Store is a set of server certificates that can be replaced while it is in use. All methods may be called
 // concurrently.
 type Store struct {
+	loaded atomic.Pointer[loaded] // replaced as a whole
+}
+
+// loaded is what was read: certs is in the order of pairs.
+type loaded struct {
 	pairs []Pair
-	certs atomic.Pointer[[]tls.Certificate] // in the order of pairs; replaced as a whole
+	certs []tls.Certificate
 }
 
 // Open reads the certificates. The first one serves clients that ask for no name or for one that nobody has. Expired
 // certificates are taken, so that a server can start and say so; see [Store.Expiry].
 func Open(pairs []Pair) (*Store, error) {
-	s := &Store{pairs: slices.Clone(pairs)}
-	if err := s.Reload(); err != nil {
+	s := new(Store)
+	if err := s.Reload(pairs); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// Reload reads all files again. Connections that are open keep what they have. On an error nothing changes.
-func (s *Store) Reload() error {
-	if len(s.pairs) == 0 {
+// Reload reads the files again, or others, and uses them from now on. Connections that are open keep what they have. On
+// an error nothing changes.
+func (s *Store) Reload(pairs []Pair) error {
+	if len(pairs) == 0 {
 		return fmt.Errorf("certs: %w", ErrNoCertificate)
 	}
-	loaded := make([]tls.Certificate, 0, len(s.pairs))
-	for _, pair := range s.pairs {
+	next := &loaded{pairs: slices.Clone(pairs)}
+	for _, pair := range pairs {
 		cert, err := tls.LoadX509KeyPair(pair.Cert, pair.Key)
 		if err != nil {
 			return fmt.Errorf("certs: %s with %s: %w", pair.Cert, pair.Key, err)
 		}
-		loaded = append(loaded, cert)
+		next.certs = append(next.certs, cert)
 	}
-	s.certs.Store(&loaded)
+	s.loaded.Store(next)
 	return nil
 }
 
@@ -69,11 +75,12 @@ type Expiry struct {
 	NotAfter time.Time
 }
 
-// Expiry lists the certificates in use, in the order they were given to Open.
+// Expiry lists the certificates in use, in the order they were given.
 func (s *Store) Expiry() []Expiry {
 	var list []Expiry
-	for i, cert := range *s.certs.Load() {
-		list = append(list, Expiry{File: s.pairs[i].Cert, Names: cert.Leaf.DNSNames, NotAfter: cert.Leaf.NotAfter})
+	now := s.loaded.Load()
+	for i, cert := range now.certs {
+		list = append(list, Expiry{File: now.pairs[i].Cert, Names: cert.Leaf.DNSNames, NotAfter: cert.Leaf.NotAfter})
 	}
 	return list
 }
@@ -81,7 +88,7 @@ func (s *Store) Expiry() []Expiry {
 // choose returns the first certificate that fits the client's name, versions and algorithms, else the first one: a
 // client that does not check names should be able to talk to us.
 func (s *Store) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	certs := *s.certs.Load()
+	certs := s.loaded.Load().certs
 	for i := range certs {
 		if hello.SupportsCertificate(&certs[i]) == nil {
 			return &certs[i], nil

@@ -193,7 +193,7 @@ func TestReload(t *testing.T) {
 	if got := names(); got != "old.example.org" {
 		t.Errorf("before Reload: %s", got)
 	}
-	if err := store.Reload(); err != nil {
+	if err := store.Reload([]Pair{pair}); err != nil {
 		t.Fatal(err)
 	}
 	if got := names(); got != "new.example.org" {
@@ -203,11 +203,18 @@ func TestReload(t *testing.T) {
 	if err := os.Rename(filepath.Join(dir, "other.key"), pair.Key); err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Reload(); err == nil || !strings.Contains(err.Error(), pair.Key) {
+	if err := store.Reload([]Pair{pair}); err == nil || !strings.Contains(err.Error(), pair.Key) {
 		t.Errorf("Reload with another's key: %v, want an error that names the file", err)
 	}
 	if got := names(); got != "new.example.org" {
 		t.Errorf("after a failed Reload: %s", got)
+	}
+	other := makePair(t, dir, "third", "third.example.org")
+	if err := store.Reload([]Pair{other}); err != nil {
+		t.Fatal(err)
+	}
+	if got, file := names(), store.Expiry()[0].File; got != "third.example.org" || file != other.Cert {
+		t.Errorf("after Reload with another pair: %s from %s", got, file)
 	}
 }
 

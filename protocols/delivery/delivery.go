@@ -37,23 +37,31 @@ var ErrOutbound = errors.New("outbound mail is not set up yet")
 type Options struct {
 	Log *slog.Logger     // nil = discard
 	Now func() time.Time // nil = time.Now
+
+	// Observe, when not nil, is told of each attempt to file a message in a mailbox: how large it was, how long it took,
+	// and the error.
+	Observe func(bytes int64, took time.Duration, err error)
 }
 
 // A Deliverer files messages in one store. Its methods may be called concurrently.
 type Deliverer struct {
-	store *mailbox.Store
-	log   *slog.Logger
-	now   func() time.Time
+	store   *mailbox.Store
+	log     *slog.Logger
+	now     func() time.Time
+	observe func(bytes int64, took time.Duration, err error)
 }
 
 // New returns a Deliverer into store.
 func New(store *mailbox.Store, opts Options) *Deliverer {
-	d := &Deliverer{store: store, log: opts.Log, now: opts.Now}
+	d := &Deliverer{store: store, log: opts.Log, now: opts.Now, observe: opts.Observe}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	if d.now == nil {
 		d.now = time.Now
+	}
+	if d.observe == nil {
+		d.observe = func(int64, time.Duration, error) {}
 	}
 	return d
 }
@@ -133,8 +141,9 @@ func (d *Deliverer) Deliver(ctx context.Context, env protocols.Envelope, staged 
 }
 
 // file puts the message into one INBOX.
-func (d *Deliverer) file(ctx context.Context, env protocols.Envelope, rcpt directory.Address, box directory.Mailbox, staged *mailbox.Staged) error {
+func (d *Deliverer) file(ctx context.Context, env protocols.Envelope, rcpt directory.Address, box directory.Mailbox, staged *mailbox.Staged) (err error) {
 	begun := time.Now()
+	defer func() { d.observe(staged.Size(), time.Since(begun), err) }()
 	home, err := d.store.Home(box.ID)
 	if err != nil {
 		return fmt.Errorf("deliver to %s: %w", box.Login, err)
@@ -143,7 +152,7 @@ func (d *Deliverer) file(ctx context.Context, env protocols.Envelope, rcpt direc
 	if err != nil {
 		return fmt.Errorf("deliver to %s: %w", box.Login, err)
 	}
-	d.log.InfoContext(ctx, "delivered", "conn", env.Peer.ID, "msg", env.ID, "rcpt", rcpt.String(), "login", box.Login,
+	d.log.InfoContext(ctx, "delivered", "conn", env.Peer.ID, "mail", env.ID, "rcpt", rcpt.String(), "login", box.Login,
 		"from", env.From.String(), "uid", filed.UID, "bytes", staged.Size(), "took", time.Since(begun))
 	return nil
 }
@@ -170,7 +179,7 @@ func (d *Deliverer) outcome(env protocols.Envelope, rcpt protocols.Recipient, re
 	}
 	for i, err := range results {
 		if err != nil {
-			d.log.Warn("member misses a message", "msg", env.ID, "rcpt", rcpt.Address.String(),
+			d.log.Warn("member misses a message", "conn", env.Peer.ID, "mail", env.ID, "rcpt", rcpt.Address.String(),
 				"login", rcpt.Route.Mailboxes[i].Login, "err", err)
 		}
 	}

@@ -37,9 +37,9 @@ func (l localListener) Accept() (net.Conn, error) {
 
 // withCredentials returns c as a localConn when it is a unix socket that tells who is at the other end, else as it is.
 func withCredentials(c net.Conn) net.Conn {
-	socket, ok := c.(*net.UnixConn)
-	if !ok {
-		return c
+	socket, ok := c.(syscall.Conn)
+	if _, local := c.LocalAddr().(*net.UnixAddr); !ok || !local {
+		return c // of TCP the kernel would say "user -1"
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {

@@ -70,7 +70,7 @@ func (s *session) end(op *operation, r ldapwire.Result, response []byte) {
 	if !s.inflight.answer(op) {
 		return
 	}
-	s.log.Debug("ldap operation", "msg", op.ID, "op", name(op.Request), "code", r.Code, "err", r.Text)
+	s.log.Debug("ldap operation", "request", op.ID, "op", name(op.Request), "code", r.Code, "err", r.Text)
 	s.write(response, true)
 }
 

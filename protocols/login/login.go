@@ -34,6 +34,8 @@ type Options struct {
 	// question, so that the time does not tell whether the account exists. It should be longer than a bind takes.
 	// 0 = 400 ms.
 	FailureTime time.Duration
+	// Observe, when not nil, is told of each login when it is decided; err is as [Door.Authenticate] returns it.
+	Observe func(service directory.Service, err error)
 }
 
 // Credentials are what somebody says to be let in.
@@ -70,6 +72,9 @@ func New(r *lookup.Resolver, a *auth.Authenticator, opts Options) *Door {
 // ErrUnavailable. Policy is judged after the proof, so that who cannot prove anything learns nothing.
 func (d *Door) Authenticate(ctx context.Context, peer protocols.Peer, c Credentials) (id directory.Identity, err error) {
 	defer func(started time.Time) {
+		if d.opts.Observe != nil {
+			d.opts.Observe(c.Service, err)
+		}
 		if err != nil {
 			d.fail(ctx, peer, c, err, started)
 		}

@@ -162,7 +162,7 @@ func (s *session) Data(r io.Reader) error {
 	}
 	for i, lost := range results {
 		if lost != nil {
-			s.log.WarnContext(ctx, "recipient misses a message", "msg", t.env.ID, "rcpt", t.env.Rcpts[i].Address.String(), "err", lost)
+			s.log.WarnContext(ctx, "recipient misses a message", "mail", t.env.ID, "rcpt", t.env.Rcpts[i].Address.String(), "err", lost)
 		}
 	}
 	s.filed()

@@ -54,6 +54,7 @@ type world struct {
 	tls      *tls.Config // of the server
 	dial     *tls.Config // of a client
 	ca       *certs.KeyPair
+	alice    *certs.KeyPair
 	cert     tls.Certificate // of alice
 	log      *logged
 
@@ -186,9 +187,9 @@ func (w *world) makeCertificates() {
 	w.must(err)
 	server, err := w.ca.Issue(certs.Request{Subject: pkix.Name{CommonName: "localhost"}, Server: true, DNS: []string{"localhost"}})
 	w.must(err)
-	alice, err := w.ca.Issue(certs.Request{Subject: pkix.Name{CommonName: "alice"}, Client: true})
+	w.alice, err = w.ca.Issue(certs.Request{Subject: pkix.Name{CommonName: "alice"}, Client: true})
 	w.must(err)
-	w.cert = alice.TLS()
+	w.cert = w.alice.TLS()
 	w.tls = &tls.Config{Certificates: []tls.Certificate{server.TLS()}, ClientAuth: tls.RequestClientCert}
 	roots := x509.NewCertPool()
 	roots.AddCert(w.ca.Cert)

@@ -33,7 +33,7 @@ var rules = []func(*house) []violation{
 var height = map[string]int{"cmd": 4, "tools": 3, "protocols": 2, "directory": 1, "storage": 1, "schema": 0}
 
 // serverNames are the packages that only cmd puts together.
-var serverNames = []string{"smtpd", "imapd", "pop3d", "sieved", "ldapd", "webd"}
+var serverNames = []string{"smtpd", "imapd", "pop3d", "sieved", "ldapd", "webd", "controld"}
 
 // emptyNames say nothing about what a package is for.
 var emptyNames = []string{"util", "utils", "common", "helper", "helpers", "base", "manager", "misc"}

@@ -25,7 +25,7 @@ type Config struct {
 	Listen    Listen    `toml:"listen" doc:"Where the server answers: host:port, :port, or unix:/path. An empty list switches a service off."`
 	TLS       []KeyPair `toml:"tls" doc:"Server certificates. The first is the default, others are chosen by the name the client asks for."`
 	Limits    Limits    `toml:"limits" doc:"Bounds on what others may ask of this server."`
-	Log       Log       `toml:"log" doc:"Log lines go to standard error, where systemd picks them up."`
+	Log       Log       `toml:"log" doc:"What is logged, how and where to. There are no files to rotate: the journal and syslog keep their own."`
 }
 
 // Directory says which LDAP server holds the identities.
@@ -50,6 +50,8 @@ type Listen struct {
 	IMAPS       []string `toml:"imaps" doc:"IMAP over implicit TLS. Usually :993."`
 	LDAP        []string `toml:"ldap" doc:"The embedded directory with StartTLS, for directory tools. Loopback unless you know better."`
 	LDAPI       string   `toml:"ldapi" doc:"Unix socket of the embedded directory. dirpost's own commands use it."`
+	Status      []string `toml:"status" doc:"/healthz and /metrics (Prometheus) over HTTP. Never on a public address: it asks nobody who he is."`
+	Control     string   `toml:"control" doc:"Unix socket of dirpost status, reload and backup, for root and the user the server runs as. Empty: none of the three works."`
 }
 
 // A KeyPair is a certificate chain and its private key, both PEM.
@@ -71,6 +73,7 @@ type Limits struct {
 type Log struct {
 	Level  string `toml:"level" doc:"debug, info, warn or error."`
 	Format string `toml:"format" doc:"text or json."`
+	Target string `toml:"target" doc:"stderr, journal or syslog. stderr notices when it leads to the journal, and then writes as for journal: without the time, with the level in front as <N>."`
 }
 
 // A Duration is written as in Go: 30s, 5m, 1h30m.
@@ -118,6 +121,8 @@ func Default() Config {
 			IMAPS:       []string{":993"},
 			LDAP:        []string{"127.0.0.1:389"},
 			LDAPI:       "/run/dirpost/ldapi",
+			Status:      []string{"127.0.0.1:8025"},
+			Control:     "/run/dirpost/control",
 		},
 		TLS: []KeyPair{{Cert: "/etc/dirpost/tls/server.pem", Key: "/etc/dirpost/tls/server.key"}},
 		Limits: Limits{
@@ -127,7 +132,7 @@ func Default() Config {
 			ConnectionsPerPeer: 50,
 			Idle:               Duration(30 * time.Minute),
 		},
-		Log: Log{Level: "info", Format: "text"},
+		Log: Log{Level: "info", Format: "text", Target: "stderr"},
 	}
 }
 
@@ -138,7 +143,7 @@ func (c *Config) resolve(dir string) {
 			*p = filepath.Join(dir, *p)
 		}
 	}
-	for _, p := range []*string{&c.Data, &c.Cache, &c.Directory.CA, &c.Directory.PasswordFile, &c.Listen.LDAPI} {
+	for _, p := range []*string{&c.Data, &c.Cache, &c.Directory.CA, &c.Directory.PasswordFile, &c.Listen.LDAPI, &c.Listen.Control} {
 		abs(p)
 	}
 	for i := range c.TLS {
@@ -174,6 +179,9 @@ func (c *Config) check() error {
 	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		wrong("log.format = %q: write text or json", c.Log.Format)
+	}
+	if t := c.Log.Target; t != "" && t != "stderr" && t != "journal" && t != "syslog" {
+		wrong("log.target = %q: write stderr, journal or syslog", t)
 	}
 	errs = append(errs, c.Directory.check()...)
 	errs = append(errs, c.checkTLS()...)
@@ -236,9 +244,14 @@ func (c *Config) checkTLS() []error {
 
 func (l *Listen) check(embedded bool) []error {
 	var errs []error
-	for _, addr := range l.LMTP {
-		if !strings.HasPrefix(addr, "unix:") && !loopback(addr) {
-			errs = append(errs, fmt.Errorf("listen.lmtp: %q is open to others: use a unix socket or a loopback address", addr))
+	for _, list := range []struct {
+		key       string
+		addresses []string
+	}{{"lmtp", l.LMTP}, {"status", l.Status}} {
+		for _, addr := range list.addresses {
+			if !strings.HasPrefix(addr, "unix:") && !loopback(addr) {
+				errs = append(errs, fmt.Errorf("listen.%s: %q is open to others: use a unix socket or a loopback address", list.key, addr))
+			}
 		}
 	}
 	if embedded && l.LDAPI == "" {
@@ -253,7 +266,7 @@ func (l Log) level() (slog.Level, error) {
 	return level, err
 }
 
-// Level returns the level of the file, which has been checked.
+// SlogLevel returns the level of the file, which has been checked.
 func (l Log) SlogLevel() slog.Level {
 	level, err := l.level()
 	if err != nil {

@@ -37,6 +37,8 @@ func TestParseNamesLineKeyAndRemedy(t *testing.T) {
 		{"both kinds of directory", keyPair + "[directory]\nuris = ['ldapi:///x']\n", []string{"directory.embedded"}},
 		{"LMTP open to the world", keyPair + "[listen]\nlmtp = [':24']\n", []string{"listen.lmtp", "unix socket"}},
 		{"LMTP on a unix socket", keyPair + "[listen]\nlmtp = ['unix:/run/x']\n", nil},
+		{"status open to the world", keyPair + "[listen]\nstatus = ['0.0.0.0:80']\n", []string{"listen.status", "loopback"}},
+		{"a log target that is none", keyPair + "[log]\ntarget = 'file'\n", []string{"log.target", "syslog"}},
 		{"half a key pair", "[[tls]]\ncert = 'c'\n", []string{"both cert and key"}},
 		{"bad level", keyPair + "[log]\nlevel = 'loud'\n", []string{"log.level"}},
 	}

@@ -30,6 +30,11 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	return ParseAs(path, text)
+}
+
+// ParseAs reads and checks text as if it stood in the file at path.
+func ParseAs(path string, text []byte) (Config, error) {
 	c, err := Parse(text)
 	if err != nil {
 		return Config{}, fmt.Errorf("%w %s: %w", ErrConfig, path, err)

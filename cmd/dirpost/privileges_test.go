@@ -1,0 +1,138 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
+)
+
+// nobody is a user who is not root and owns nothing.
+const nobody = 65534
+
+// ownedSite is a site whose data and cache belong to nobody; root runs everything in it. It returns false, and logs why, if
+// this is not root.
+func ownedSite(t *testing.T) (*site, bool) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Log("not root: there is no other user to become")
+		return nil, false
+	}
+	s := embeddedSite(t)
+	for dir := s.dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(s.path("run"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"data", "cache", "run"} {
+		if err := ownerNumbered(nobody, nobody).give(s.path(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.configure(func(c *config.Config) {
+		c.Listen.LMTP, c.Listen.LDAPI = []string{"unix:" + s.path("run/lmtp")}, s.path("data/run/ldapi")
+		// A port that only root may open, where nobody else listens.
+		c.Listen.MX = []string{fmt.Sprintf("127.%d.%d.%d:25", rand.IntN(255), rand.IntN(255), 1+rand.IntN(254))}
+	})
+	return s, true
+}
+
+// TestRootStepsDown: root starts the server, and a user without rights is what serves strangers. All files are his, those
+// of root's commands too, whether the server runs or not.
+func TestRootStepsDown(t *testing.T) {
+	t.Parallel()
+	s, ok := ownedSite(t)
+	if !ok {
+		return
+	}
+	s.addPeople() // the server is stopped: secrets and certificates are in files that only root can read
+	s.start()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.proc.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"Uid:\t65534\t65534\t65534\t65534\n", "Gid:\t65534\t65534\t65534\t65534\n", "Groups:\t65534 \n",
+		"CapEff:\t0000000000000000\n", "CapPrm:\t0000000000000000\n",
+	} {
+		if !strings.Contains(string(status), want) {
+			t.Errorf("no %q in\n%s", want, status)
+		}
+	}
+	host, port, _ := strings.Cut(s.addr["mx"], ":")
+	s.tool("swaks", "--server", host, "--port", port, "--from", "a@b.example", "--to", "alice@example.org", "--header", "Subject: to-nobody")
+	s.dirpost("user", "add", "carol", "--mail", "carol@example.org", "--password-file", s.secret("carol", alicePassword))
+	s.find(t, "alice", "to-nobody")
+	if got := s.count(t, "alice", "INBOX"); got != 1 {
+		t.Errorf("%d messages, want 1", got)
+	}
+	s.demandOwner(t, nobody)
+	s.stop()
+	s.dirpost("user", "add", "dave", "--mail", "dave@example.org", "--password-file", s.secret("dave", alicePassword))
+	s.dirpost("user", "show", "carol")
+	s.demandOwner(t, nobody)
+	s.start()
+	s.dirpost("user", "show", "dave")
+}
+
+// demandOwner looks whose all files of the site's state are.
+func (s *site) demandOwner(t *testing.T, uid uint32) {
+	t.Helper()
+	for _, name := range []string{"data", "cache", "run"} {
+		demandOwner(t, s.path(name), uid)
+	}
+}
+
+func demandOwner(t *testing.T, dir string, uid uint32) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		if got := info.Sys().(*syscall.Stat_t).Uid; got != uid {
+			t.Errorf("%s is of user %d, want %d", path, got, uid)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDelegateFails: what goes wrong in the process of the owner is said by the command.
+func TestDelegateFails(t *testing.T) {
+	t.Parallel()
+	s, ok := ownedSite(t)
+	if !ok {
+		return
+	}
+	file := s.path("data/directory/directory.db")
+	if err := os.WriteFile(file, []byte("no directory"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out := s.fails("user", "list"); !strings.Contains(out, "dirpost: the embedded directory: directory: open "+file) {
+		t.Errorf("it says %q", out)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/shadow", file); err != nil {
+		t.Fatal(err)
+	}
+	if out := s.fails("user", "list"); !strings.Contains(out, "permission denied") {
+		t.Errorf("a link to what only root may read: %q", out)
+	}
+}

@@ -1,0 +1,234 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/protocols"
+	"github.com/dirpost/dirpost/protocols/delivery/trace"
+	"github.com/dirpost/dirpost/storage"
+	"github.com/dirpost/dirpost/storage/mailbox"
+)
+
+// The mailboxes of these tests. The home of broken is a file, so that nothing can be filed there now.
+var (
+	ann    = directory.Mailbox{ID: "m-ann", Login: "ann"}
+	bob    = directory.Mailbox{ID: "m-bob", Login: "bob"}
+	full   = directory.Mailbox{ID: "m-full", Login: "full", Quota: directory.Quota{Bytes: 1}}
+	broken = directory.Mailbox{ID: "m-broken", Login: "broken"}
+)
+
+// rcpt is a recipient that stands for these mailboxes.
+func rcpt(boxes ...directory.Mailbox) protocols.Recipient {
+	addr := directory.Address{Local: "rcpt", Domain: "example.org"}
+	return protocols.Recipient{Address: addr, Route: directory.Route{Address: addr, Mailboxes: boxes}}
+}
+
+func newStore(t *testing.T) (store *mailbox.Store, homes string) {
+	t.Helper()
+	homes = filepath.Join(t.TempDir(), "homes")
+	store, err := mailbox.Open(mailbox.Options{Homes: homes, Cache: filepath.Join(t.TempDir(), "cache"), Node: "node"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	if err := os.WriteFile(filepath.Join(homes, broken.ID), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return store, homes
+}
+
+// message is a small message at the door.
+func message(t *testing.T) *trace.Message {
+	t.Helper()
+	msg, err := trace.Read(strings.NewReader("Subject: x\r\n\r\nbody\r\n"), trace.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return msg
+}
+
+func TestDeliver(t *testing.T) {
+	t.Parallel()
+	fault := syscall.ENOTDIR // what comes of a home that is a file
+	tests := []struct {
+		name  string
+		rcpts []protocols.Recipient
+		want  []error // one for each recipient
+		filed string  // who has how many
+	}{
+		{"one", []protocols.Recipient{rcpt(ann)}, []error{nil}, "ann 1, bob 0"},
+		{"a group", []protocols.Recipient{rcpt(ann, bob)}, []error{nil}, "ann 1, bob 1"},
+		{"each mailbox once", []protocols.Recipient{rcpt(ann), rcpt(bob, ann), rcpt(ann)}, []error{nil, nil, nil}, "ann 1, bob 1"},
+		{"full", []protocols.Recipient{rcpt(full), rcpt(ann)}, []error{storage.ErrOverQuota, nil}, "ann 1, bob 0"},
+		{"a full member does not refuse a group", []protocols.Recipient{rcpt(full, ann)}, []error{nil}, "ann 1, bob 0"},
+		{"a group of full members is full", []protocols.Recipient{rcpt(full, full)}, []error{storage.ErrOverQuota}, "ann 0, bob 0"},
+		{"broken", []protocols.Recipient{rcpt(broken), rcpt(ann)}, []error{fault, nil}, "ann 1, bob 0"},
+		{"a member who may be served later makes the group come again", []protocols.Recipient{rcpt(ann, broken, bob)}, []error{fault}, "ann 1, bob 1"},
+		{"later goes before full", []protocols.Recipient{rcpt(full, broken)}, []error{fault}, "ann 0, bob 0"},
+		{"one fault is the answer for all who share the mailbox", []protocols.Recipient{rcpt(broken), rcpt(broken)}, []error{fault, fault}, "ann 0, bob 0"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store, homes := newStore(t)
+			d := New(store, Options{})
+			staged, err := d.Stage(message(t), "Top: 1\r\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer staged.Discard()
+			got := d.Deliver(t.Context(), protocols.Envelope{ID: "i", Rcpts: tt.rcpts}, staged)
+			for i, want := range tt.want {
+				if !errors.Is(got[i], want) {
+					t.Errorf("recipient %d: got %v, want %v", i, got[i], want)
+				}
+			}
+			if filed := counts(t, homes); filed != tt.filed {
+				t.Errorf("got %s, want %s", filed, tt.filed)
+			}
+		})
+	}
+}
+
+// counts says how many messages ann and bob have, all of which must be the one of these tests.
+func counts(t *testing.T, homes string) string {
+	t.Helper()
+	var out []string
+	for _, box := range []directory.Mailbox{ann, bob} {
+		files, err := filepath.Glob(filepath.Join(homes, box.ID, "Maildir", "new", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			if text, err := os.ReadFile(file); err != nil || string(text) != "Top: 1\nSubject: x\n\nbody\n" {
+				t.Errorf("got %q, %v", text, err)
+			}
+		}
+		out = append(out, box.Login+" "+string(rune('0'+len(files))))
+	}
+	return strings.Join(out, ", ")
+}
+
+func TestMissedMessagesAreLogged(t *testing.T) {
+	t.Parallel()
+	store, _ := newStore(t)
+	var log strings.Builder
+	d := New(store, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	staged, err := d.Stage(message(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer staged.Discard()
+	d.Deliver(t.Context(), protocols.Envelope{ID: "i", Rcpts: []protocols.Recipient{rcpt(full, ann)}}, staged)
+	for _, want := range []string{`level=WARN msg="member misses a message" conn="" mail=i rcpt=rcpt@example.org login=full`, `level=INFO msg=delivered`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("got log %s, want %s", log.String(), want)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	small := directory.Mailbox{ID: "m-small", Login: "small", Quota: directory.Quota{Bytes: 100}}
+	elsewhere := directory.Address{Local: "joe", Domain: "example.net"}
+	tests := []struct {
+		name  string
+		route directory.Route
+		size  int64
+		want  error
+	}{
+		{"room", directory.Route{Mailboxes: []directory.Mailbox{small}}, 100, nil},
+		{"no room", directory.Route{Mailboxes: []directory.Mailbox{small}}, 101, storage.ErrOverQuota},
+		{"size not known", directory.Route{Mailboxes: []directory.Mailbox{small}}, 0, nil},
+		{"a group has room", directory.Route{Mailboxes: []directory.Mailbox{small, ann}}, 101, nil},
+		{"nobody", directory.Route{}, 0, directory.ErrNoSuchAddress},
+		{"outside", directory.Route{Remote: []directory.Address{elsewhere}}, 0, ErrOutbound},
+		{"partly outside", directory.Route{Mailboxes: []directory.Mailbox{ann}, Remote: []directory.Address{elsewhere}}, 0, ErrOutbound},
+		{"by another way", directory.Route{Mailboxes: []directory.Mailbox{ann}, Transport: "smtp:[host]"}, 0, ErrOutbound},
+		{"a home that cannot be looked at", directory.Route{Mailboxes: []directory.Mailbox{{ID: broken.ID, Quota: small.Quota}}}, 0, syscall.ENOTDIR},
+	}
+	store, _ := newStore(t)
+	d := New(store, Options{})
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if err := d.Check(t.Context(), tt.route, tt.size); !errors.Is(err, tt.want) {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestCheckOfFullMailbox: a mailbox that is just full is so for a message whose size nobody has declared, too.
+func TestCheckOfFullMailbox(t *testing.T) {
+	t.Parallel()
+	store, _ := newStore(t)
+	d := New(store, Options{})
+	staged, err := d.Stage(message(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer staged.Discard()
+	box := directory.Mailbox{ID: "m-ann", Login: "ann", Quota: directory.Quota{Bytes: staged.Size()}}
+	for _, want := range []error{nil, storage.ErrOverQuota} {
+		if err := d.Check(t.Context(), rcpt(box).Route, 0); !errors.Is(err, want) {
+			t.Errorf("check: got %v, want %v", err, want)
+		}
+		got := d.Deliver(t.Context(), protocols.Envelope{Rcpts: []protocols.Recipient{rcpt(box)}}, staged)
+		if !errors.Is(got[0], want) {
+			t.Errorf("deliver: got %v, want %v", got[0], want)
+		}
+	}
+}
+
+// TestStageLeavesNothing: a message that is refused while it is staged leaves no file.
+func TestStageLeavesNothing(t *testing.T) {
+	t.Parallel()
+	store, homes := newStore(t)
+	msg, err := trace.Read(strings.NewReader("Subject: x\r\n\r\nbare\nline feed\r\n"), trace.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(store, Options{}).Stage(msg, ""); !errors.Is(err, trace.ErrLineEnds) {
+		t.Errorf("got %v, want %v", err, trace.ErrLineEnds)
+	}
+	left, err := filepath.Glob(filepath.Join(homes, ".staging", "*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("got %v, %v; want nothing", left, err)
+	}
+}
+
+// TestInternalDate: a message is dated by its arrival, whatever its header says.
+func TestInternalDate(t *testing.T) {
+	t.Parallel()
+	store, _ := newStore(t)
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	d := New(store, Options{Now: func() time.Time { return now }})
+	staged, err := d.Stage(message(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer staged.Discard()
+	d.Deliver(t.Context(), protocols.Envelope{Rcpts: []protocols.Recipient{rcpt(ann)}}, staged)
+	home, err := store.Home(ann.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbox, err := home.Open(context.Background(), "INBOX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inbox.Close()
+	if view := inbox.View(); view.Len() != 1 || !view.At(0).Date.Equal(now) || view.At(0).Flags != 0 {
+		t.Errorf("got %d messages, first %+v; want one of %v without flags", view.Len(), view.At(0), now)
+	}
+}
