@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -35,6 +36,7 @@ type routeView struct {
 	Remote    []string   `json:"remote"`
 	Transport string     `json:"transport,omitempty"`
 	Steps     []stepView `json:"steps"`
+	Error     string     `json:"error,omitempty"`
 }
 
 type boxView struct {
@@ -53,9 +55,6 @@ func showAddress(c *cli.Context, a *admin, args []string) error {
 		return usagef("%v", err)
 	}
 	route, err := a.resolver.Route(c.Context, addr)
-	if err != nil {
-		return err
-	}
 	view := routeView{Address: addr.String(), Mailboxes: []boxView{}, Remote: texts(route.Remote), Transport: route.Transport, Steps: []stepView{}}
 	for _, m := range route.Mailboxes {
 		view.Mailboxes = append(view.Mailboxes, boxView{m.Login, m.ID})
@@ -63,7 +62,10 @@ func showAddress(c *cli.Context, a *admin, args []string) error {
 	for _, s := range route.Steps {
 		view.Steps = append(view.Steps, stepView{s.Entry, s.Text})
 	}
-	return show(c, view, view.print)
+	if err != nil { // the way to the refusal is what one wants to see
+		view.Error = err.Error()
+	}
+	return errors.Join(show(c, view, view.print), err)
 }
 
 func (v routeView) print(w io.Writer) error {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/go-ldap/ldap/v3"
 	"github.com/urfave/cli/v2"
 
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
@@ -66,6 +67,11 @@ func openAdmin(c *cli.Context, cfg config.Config) (*admin, error) {
 	if a.client, err = client.New(opts); err != nil {
 		return nil, errors.Join(err, a.close(c.Context))
 	}
+	if opts.BindDN != "" { // a wrong password is the administrator's, and no outage
+		if err := a.client.Bind(c.Context, opts.BindDN, opts.Password); err != nil {
+			return nil, errors.Join(err, a.close(c.Context))
+		}
+	}
 	a.provision = provision.New(a.client, provision.Options{Base: cfg.Directory.Base})
 	a.resolver = lookup.New(a.client, lookup.Options{Base: cfg.Directory.Base})
 	return a, nil
@@ -104,6 +110,9 @@ func newDirectory(cfg config.Config) (dial func(context.Context) (net.Conn, erro
 func actAs(c *cli.Context, opts *client.Options) error {
 	opts.BindDN, opts.Password, opts.External = "", "", true
 	if dn := c.String("as"); dn != "" {
+		if _, err := ldap.ParseDN(dn); err != nil {
+			return usagef("--as %s: that is no DN, such as uid=admin,ou=people,dc=example,dc=org", dn)
+		}
 		password, err := actAsPassword(c, dn)
 		if err != nil {
 			return err

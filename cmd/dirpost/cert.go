@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -51,7 +52,7 @@ Examples:
 				Name:      "remove",
 				Usage:     "stop a certificate from logging a user in",
 				ArgsUsage: "LOGIN VALUE|FILE",
-				Description: `VALUE is as cert list prints it; FILE is the certificate itself.
+				Description: `VALUE is as cert list prints it. FILE is the certificate itself: then every mapping that fits it goes, of whatever kind.
 
 Example:
 
@@ -99,14 +100,23 @@ func listCertificates(c *cli.Context, a *admin, args []string) error {
 }
 
 func removeCertificate(c *cli.Context, a *admin, args []string) error {
-	value := args[1]
-	if cert, err := readCertificate(value); err == nil {
-		value = lookup.KeysOf(cert).SHA256
+	cert, err := readCertificate(args[1])
+	if err != nil { // no file: a value
+		if err := a.provision.RemoveCertificate(c.Context, args[0], args[1]); err != nil {
+			return err
+		}
+		return done(c, map[string]any{"login": args[0], "removed": []string{args[1]}}, "%s no longer logs in by %s", args[0], args[1])
 	}
-	if err := a.provision.RemoveCertificate(c.Context, args[0], value); err != nil {
+	gone, err := a.provision.Unmap(c.Context, args[0], cert)
+	if err != nil {
 		return err
 	}
-	return done(c, map[string]string{"login": args[0], "value": value}, "%s no longer logs in with %s", args[0], value)
+	removed := make([]string, 0, len(gone))
+	for _, m := range gone {
+		removed = append(removed, m.Kind+" "+m.Value)
+	}
+	return done(c, map[string]any{"login": args[0], "removed": removed}, "%s no longer logs in with this certificate; removed: %s",
+		args[0], strings.Join(removed, ", "))
 }
 
 // readCertificate reads one certificate, PEM or DER; of a PEM chain the first.

@@ -4,6 +4,8 @@ import (
 	"io"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/dirpost/dirpost/directory/provision"
 )
 
 func domainCommand() *cli.Command {
@@ -34,7 +36,7 @@ func domainCommand() *cli.Command {
 					if err != nil {
 						return err
 					}
-					return show(c, domains, func(w io.Writer) error {
+					return show(c, domainViews(domains), func(w io.Writer) error {
 						var rows [][]string
 						for _, d := range domains {
 							rows = append(rows, []string{d.Name, string(d.Status), d.Transport})
@@ -45,4 +47,21 @@ func domainCommand() *cli.Command {
 			},
 		},
 	}
+}
+
+// A domainView is a domain as --json shows it; its names are stable.
+type domainView struct {
+	Name      string `json:"name"`
+	DN        string `json:"dn"`
+	Status    string `json:"status"`
+	Transport string `json:"transport,omitempty"`
+	AliasOf   string `json:"alias_of,omitempty"`
+}
+
+func domainViews(domains []provision.Domain) []domainView {
+	out := make([]domainView, 0, len(domains))
+	for _, d := range domains {
+		out = append(out, domainView{d.Name, d.DN, string(d.Status), d.Transport, d.AliasOf})
+	}
+	return out
 }

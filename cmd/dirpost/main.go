@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func newApp() *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:    "dirpost",
 		Usage:   "a mail platform whose identities live in LDAP and whose mail lives in a Maildir",
 		Version: version,
@@ -88,12 +88,29 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage or a port is taken, 3 no
 			delegateCommand(),
 		},
 	}
+	strict(app.Commands)
+	return app
+}
+
+// strict gives every command what the library looks for at the place of the mistake only: how a wrong flag is told, and
+// what happens when a group is called without one of its commands.
+func strict(commands []*cli.Command) {
+	for _, c := range commands {
+		c.OnUsageError = usageError
+		if len(c.Subcommands) > 0 {
+			c.Action = unknownCommand
+			strict(c.Subcommands)
+		}
+	}
 }
 
 // unknownCommand is what runs when no command was named, or none of ours.
 func unknownCommand(c *cli.Context) error {
 	if c.Args().Present() {
-		return usagef("unknown command %q; see dirpost --help", c.Args().First())
+		return usagef("unknown command %q; see %s --help", c.Args().First(), c.App.HelpName)
 	}
-	return cli.ShowAppHelp(c)
+	if c.Command.Name == "" || len(c.Command.Subcommands) == 0 {
+		return cli.ShowAppHelp(c)
+	}
+	return cli.ShowSubcommandHelp(c)
 }

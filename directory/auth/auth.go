@@ -91,7 +91,10 @@ func (a *Authenticator) Certificate(ctx context.Context, chain []*x509.Certifica
 	if err != nil {
 		return directory.Account{}, fmt.Errorf("certificate %v: %w", leaf.SerialNumber, err)
 	}
-	authority := owner(list, path[len(path)-1])
+	authority, err := owner(list, path[len(path)-1])
+	if err != nil {
+		return directory.Account{}, fmt.Errorf("certificate %v: %w", leaf.SerialNumber, err)
+	}
 	if err := a.revoked(list, authority, path); err != nil {
 		return directory.Account{}, fmt.Errorf("certificate %v of %s: %w", leaf.SerialNumber, authority.Name, err)
 	}
@@ -145,10 +148,19 @@ func within(now time.Time, cert *x509.Certificate) time.Time {
 	return now
 }
 
-// owner returns the authority whose certificate ends a verified chain.
-func owner(list []lookup.Authority, root *x509.Certificate) lookup.Authority {
-	i := slices.IndexFunc(list, func(authority lookup.Authority) bool { return slices.ContainsFunc(authority.Certificates, root.Equal) })
-	return list[i]
+// owner returns the authority whose certificate ends a verified chain. Two with the same certificate may have other rules
+// each, and which of them count is not ours to guess.
+func owner(list []lookup.Authority, root *x509.Certificate) (lookup.Authority, error) {
+	var found []lookup.Authority
+	for _, authority := range list {
+		if slices.ContainsFunc(authority.Certificates, root.Equal) {
+			found = append(found, authority)
+		}
+	}
+	if len(found) != 1 {
+		return lookup.Authority{}, fmt.Errorf("%w: %d authorities have the certificate of its issuer", directory.ErrRefused, len(found))
+	}
+	return found[0], nil
 }
 
 // revoked looks every certificate of the chain up in the list of its issuer, as the authority wants it. For the hard ways

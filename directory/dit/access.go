@@ -171,12 +171,19 @@ func (j *judge) is(w who, p place) bool {
 	return j.holds(w.value, p.base)
 }
 
+// active reports whether the subject's account still is: one that is disabled loses its rights in open sessions too.
+func (j *judge) active() bool {
+	id, _ := j.tree.find(j.dn)
+	v, err := j.tree.view(id)
+	return err == nil && v != nil && v.active()
+}
+
 // holds reports whether the subject is a member of a group in the naming context that gives the right.
 func (j *judge) holds(right, base string) bool {
 	key := right + "\x00" + base
 	held, ok := j.rights[key]
 	if !ok {
-		held = j.tree.holds(j.dn.norm, right, base)
+		held = j.active() && j.tree.holds(j.dn.norm, right, base)
 		j.rights[key] = held
 	}
 	return held

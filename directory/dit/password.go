@@ -11,7 +11,7 @@ import (
 
 // Bind checks a password against the entry's (RFC 4511 section 4.2, simple). The empty name with the empty password is
 // anonymous. A wrong password, a name that has no entry and an entry without a password are all result 49 after the same
-// work; an empty password with a name is 53, since many clients take its success for a proof.
+// work; the right password of an account that is not active is 53; an empty password with a name is 53, since many clients take its success for a proof.
 func (t *Tree) Bind(ctx context.Context, name string, password []byte) (Subject, error) {
 	d, err := t.catalog.parseDN(name)
 	switch {
@@ -39,7 +39,17 @@ func (t *Tree) Bind(ctx context.Context, name string, password []byte) (Subject,
 	if !ok {
 		return Subject{}, refuse(codeCredentials, "invalid credentials")
 	}
+	if !v.active() {
+		return Subject{}, refuse(codeUnwilling, "the account may not log in")
+	}
 	return Subject{DN: v.text}, nil
+}
+
+// active reports whether the entry may log in: an account that is disabled is so for the directory too, and only who
+// knows its password is told.
+func (v *view) active() bool {
+	a := v.find(v.tree.catalog.plain[schema.AttrDpAccountStatus])
+	return a == nil || len(a.values) == 1 && strings.EqualFold(string(a.values[0]), "active")
 }
 
 var passwordKey = strings.ToLower(schema.AttrUserPassword)

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
@@ -93,21 +94,41 @@ func (p *Provisioner) Certificates(ctx context.Context, login string) ([]Mapping
 // RemoveCertificate takes a mapping from an account. It is named by its value as Certificates shows it; a fingerprint may
 // be written with colons and in capitals, as OpenSSL does.
 func (p *Provisioner) RemoveCertificate(ctx context.Context, login, fingerprint string) error {
+	plain := strings.ReplaceAll(fingerprint, ":", "")
+	_, err := p.unmap(ctx, login, fingerprint, func(m Mapping) bool {
+		return strings.EqualFold(m.Value, fingerprint) || strings.EqualFold(m.Value, plain)
+	})
+	return err
+}
+
+// Unmap stops a certificate from logging an account in: it takes every mapping, of whatever kind, that fits it, and
+// returns them. Other certificates that one of them fitted too (the same key, the same address) go with it.
+func (p *Provisioner) Unmap(ctx context.Context, login string, cert *x509.Certificate) ([]Mapping, error) {
+	keys := lookup.KeysOf(cert)
+	return p.unmap(ctx, login, keys.SHA256, func(m Mapping) bool {
+		return slices.ContainsFunc(keys.Of(m.Kind), func(v string) bool { return strings.EqualFold(v, m.Value) })
+	})
+}
+
+// unmap takes the mappings that fit from an account, all in one change. ErrNotFound if none does.
+func (p *Provisioner) unmap(ctx context.Context, login, what string, fits func(Mapping) bool) ([]Mapping, error) {
 	acct, err := p.User(ctx, login)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	list, err := p.Certificates(ctx, login)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	plain := strings.ReplaceAll(fingerprint, ":", "")
+	list = slices.DeleteFunc(list, func(m Mapping) bool { return !fits(m) })
+	if len(list) == 0 {
+		return nil, fmt.Errorf("certificate %s of %s: %w", what, login, directory.ErrNotFound)
+	}
+	req := ldap.NewModifyRequest(acct.DN, nil)
 	for _, m := range list {
-		if strings.EqualFold(m.Value, fingerprint) || strings.EqualFold(m.Value, plain) {
-			return p.remove(ctx, acct.DN, attributeOf(m.Kind), m.Value)
-		}
+		req.Delete(attributeOf(m.Kind), []string{m.Value})
 	}
-	return fmt.Errorf("certificate %s of %s: %w", fingerprint, login, directory.ErrNotFound)
+	return list, p.client.Modify(ctx, req)
 }
 
 // AddAuthority trusts an authority of client certificates for the given kinds of mappings (none = sha256 only). crl may be
@@ -134,6 +155,9 @@ func (p *Provisioner) AddAuthority(ctx context.Context, name string, ca *x509.Ce
 	if name == "" || !ca.IsCA {
 		return fmt.Errorf("authority %q: %w: it needs a name, and a certificate that may sign others", name, directory.ErrRefused)
 	}
+	if err := p.unknownAuthority(ctx, ca); err != nil {
+		return fmt.Errorf("authority %s: %w", name, err)
+	}
 	req := entry(p.authorityDN(name),
 		schema.AttrObjectClass, schema.ClassApplicationProcess,
 		schema.AttrObjectClass, schema.ClassPkiCA,
@@ -151,6 +175,23 @@ func (p *Provisioner) AddAuthority(ctx context.Context, name string, ca *x509.Ce
 		req.Attribute(schema.AttrCertificateRevocationList+";binary", []string{string(der)})
 	}
 	return p.client.Add(ctx, req)
+}
+
+// unknownAuthority refuses a certificate that another entry has: with two, the rules of the laxer one could count.
+func (p *Provisioner) unknownAuthority(ctx context.Context, ca *x509.Certificate) error {
+	attr := schema.AttrCACertificate + ";binary"
+	entries, err := p.client.Search(ctx, slapd.Authorities+","+p.base, ldap.ScopeSingleLevel, anything, attr)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		for _, der := range e.GetEqualFoldRawAttributeValues(attr) {
+			if bytes.Equal(der, ca.Raw) {
+				return fmt.Errorf("%w: %s has this certificate", directory.ErrExists, e.DN)
+			}
+		}
+	}
+	return nil
 }
 
 func (p *Provisioner) authorityDN(name string) string {

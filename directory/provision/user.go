@@ -147,6 +147,9 @@ func (p *Provisioner) SetStatus(ctx context.Context, login string, s directory.S
 	if err != nil {
 		return err
 	}
+	if acct.Status == directory.Deleted && s != directory.Deleted {
+		return fmt.Errorf("%w: %s was deleted, with its services and password", directory.ErrRefused, login)
+	}
 	req := ldap.NewModifyRequest(acct.DN, nil)
 	req.Replace(schema.AttrDpAccountStatus, []string{string(s)})
 	return p.client.Modify(ctx, req)

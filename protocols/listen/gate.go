@@ -97,8 +97,9 @@ func (g *Gate) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// admit returns c guarded, or closes it when a limit is reached.
-func (g *Gate) admit(c net.Conn) (*conn, bool) {
+// admit returns c guarded, or closes it when a limit is reached. An own connection, which came by no listener, is beyond
+// the limits: strangers who take all the places must not shut out the server's own parts.
+func (g *Gate) admit(c net.Conn, own bool) (*conn, bool) {
 	guarded := &conn{
 		Conn:  c,
 		id:    freshID(),
@@ -108,7 +109,7 @@ func (g *Gate) admit(c net.Conn) (*conn, bool) {
 		end:   time.Now().Add(g.opts.Life),
 		write: g.opts.Write,
 	}
-	switch reason := g.count(guarded); reason {
+	switch reason := g.count(guarded, own); reason {
 	case "":
 		return guarded, true
 	case reasonClosed:
@@ -124,12 +125,13 @@ func (g *Gate) admit(c net.Conn) (*conn, bool) {
 const reasonClosed = "shutting down"
 
 // count notes c as open, or says why it may not be.
-func (g *Gate) count(c *conn) (reason string) {
+func (g *Gate) count(c *conn, own bool) (reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
 	case g.closed:
 		return reasonClosed
+	case own:
 	case g.opts.MaxConns > 0 && len(g.conns) >= g.opts.MaxConns:
 		return "too many connections"
 	case g.opts.MaxConnsOfPeer > 0 && c.of.IsValid() && g.ofPeer[c.of] >= g.opts.MaxConnsOfPeer:
@@ -189,7 +191,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		c, err := l.Listener.Accept()
 		switch {
 		case err == nil:
-			if guarded, ok := l.gate.admit(c); ok {
+			if guarded, ok := l.gate.admit(c, false); ok {
 				return guarded, nil
 			}
 		case passing(err):

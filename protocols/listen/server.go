@@ -59,9 +59,9 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // ServeConn runs the session of one connection that came by another way, such as a socket pair, and returns when it is
-// over. After Shutdown it closes c at once.
+// over. It does not count against the limits of connections. After Shutdown it closes c at once.
 func (s *Server) ServeConn(c net.Conn) {
-	guarded, ok := s.gate.admit(c)
+	guarded, ok := s.gate.admit(c, true)
 	if !ok {
 		return
 	}

@@ -138,3 +138,16 @@ func TestServeError(t *testing.T) {
 		t.Errorf("Shutdown: %v", err)
 	}
 }
+
+// TestOwnConnectionsAreBeyondTheLimits: who takes all the places does not shut out the server's own parts.
+func TestOwnConnectionsAreBeyondTheLimits(t *testing.T) {
+	t.Parallel()
+	srv := New(echo, Options{MaxConns: 1})
+	defer srv.Shutdown(t.Context())
+	for range 3 {
+		outside, inside := net.Pipe()
+		defer outside.Close()
+		go srv.ServeConn(inside)
+		say(t, outside, "x\n", "x\n")
+	}
+}
