@@ -63,6 +63,9 @@ func runBackup(c *cli.Context) error {
 		src.Directory = func(ctx context.Context) (io.ReadCloser, int64, error) { return copyOfDirectory(ctx, cfg) }
 	}
 	summary, err := backup.Write(c.Context, args[0], c.App.Writer, src)
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%w: %w", directory.ErrExists, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/emersion/go-smtp"
+
+	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
 )
 
 // TestBackupCycle makes a backup while mail arrives and is moved about, loses everything, and restores it: every message
@@ -275,5 +277,36 @@ func TestRestoreRefuses(t *testing.T) {
 	s.dirpost("restore", tar, "--data", s.path("other"), "--cache", s.path("other-cache"))
 	if out := s.dirpost("domain", "list"); !strings.Contains(out, "example.org") {
 		t.Errorf("after a restore elsewhere: %q", out)
+	}
+}
+
+// TestBackupWithSlapd: with an LDAP server of one's own the accounts stay where they are, and the password of the service
+// entry is in the backup.
+func TestBackupWithSlapd(t *testing.T) {
+	t.Parallel()
+	s := slapdSite(t)
+	s.addPeople()
+	s.start()
+	if out, err := s.deliver(t, "before"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cfg, err := config.Load(s.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.dirpost("backup", s.path("b.tar"))
+	s.stop()
+	s.lose()
+	if err := os.Remove(cfg.Directory.PasswordFile); err != nil {
+		t.Fatal(err)
+	}
+	s.dirpost("restore", s.path("b.tar"))
+	s.start()
+	s.find(t, "alice", "before")
+	if got := s.count(t, "alice", "INBOX"); got != 1 {
+		t.Errorf("%d messages, want 1", got)
+	}
+	if info, err := os.Stat(cfg.Directory.PasswordFile); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the password of the service: %v, %v; want mode 600", info, err)
 	}
 }

@@ -199,32 +199,43 @@ type transaction struct {
 	names []string
 }
 
-// take moves the message r along the path.
+// take moves the message r along the path. It returns when all of r is read: while chunks of a BDAT are missing, go-smtp
+// would keep an early answer and might give it to the next message.
 func (s *session) take(ctx context.Context, r io.Reader) (t transaction, results []error, err error) {
-	in := s.enter(r)
+	in := bufio.NewReader(r)
+	s.enter(in)
 	defer s.leave()
 	t, path, err := s.begin()
-	if err != nil {
-		return t, nil, err
+	if err == nil {
+		defer s.server.work.Done()
+		results, err = path.Accept(ctx, t.env, &bounded{r: in, left: s.server.opts.MaxBytes})
 	}
-	defer s.server.work.Done()
-	results, err = path.Accept(ctx, t.env, &bounded{r: in, left: s.server.opts.MaxBytes})
+	if err != nil {
+		_, end := io.Copy(io.Discard, in)
+		endIfAbandoned(err)
+		endIfAbandoned(end)
+	}
 	return t, results, err
 }
 
 // enter counts a Data and waits for the first octets of its message. A BDAT of no octets may have been abandoned before
-// its goroutine came here, unseen by Reset. go-smtp listens no more for what this Data has to say, but to another, whose
-// place it must not take: the goroutine ends without a word. Only those of BDAT can see ErrDataReset.
-func (s *session) enter(r io.Reader) io.Reader {
+// its goroutine came here, unseen by Reset; it must not take the place of the one that came after it.
+func (s *session) enter(in *bufio.Reader) {
 	s.mu.Lock()
 	s.taking++
 	s.mu.Unlock()
-	in := bufio.NewReader(r)
 	if _, err := in.Peek(1); errors.Is(err, smtp.ErrDataReset) {
 		s.leave()
+		endIfAbandoned(err)
+	}
+}
+
+// endIfAbandoned ends the goroutine of a BDAT that was abandoned. go-smtp listens no more for what it has to say, but to
+// another in its place, so it goes without a word. No other goroutine can see ErrDataReset.
+func endIfAbandoned(err error) {
+	if errors.Is(err, smtp.ErrDataReset) {
 		runtime.Goexit()
 	}
-	return in
 }
 
 func (s *session) leave() {

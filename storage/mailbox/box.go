@@ -63,6 +63,7 @@ type actor struct {
 	indexFault  bool        // the index could not be written: not tried again until the next load
 	watchIDs    [2]maildir.WatchID
 	scanned     [2]maildir.Stamp // by an unwatched box: when the directories were last read; zero if not settled then
+	unsynced    [2]bool          // a sync of the directory failed, or a crash may have come before it
 }
 
 // noted is a change told by the notifier.
@@ -303,10 +304,22 @@ func (tx *tx) sync() error {
 			continue
 		}
 		if err := maildir.SyncDir(tx.box.dir.Sub(sub)); err != nil {
+			for i, dirty := range tx.dirty {
+				tx.actor.unsynced[i] = tx.actor.unsynced[i] || dirty
+			}
 			return err
 		}
+		tx.actor.unsynced[sub] = false
 	}
 	return nil
+}
+
+// rely is for an operation that may find that there is nothing left to do: what it finds was perhaps never synced, and
+// has to be before anybody is told that it is done.
+func (tx *tx) rely() {
+	for sub, unsynced := range tx.actor.unsynced {
+		tx.dirty[sub] = tx.dirty[sub] || unsynced
+	}
 }
 
 // abandon is for a batch that could not be made durable: what it added is taken away, and the directories, of which

@@ -22,6 +22,7 @@ func (m *Mailbox) Flag(ctx context.Context, uids []storage.UID, op storage.FlagO
 	}
 	defer m.leave()
 	err = m.box.do(ctx, func(tx *tx) error {
+		tx.rely()
 		bits, err := tx.keywordBits(keywords, op != storage.RemoveFlags)
 		if err != nil {
 			return err
@@ -129,6 +130,7 @@ func (m *Mailbox) Expunge(ctx context.Context, uids []storage.UID) error {
 
 func (m *Mailbox) expunge(ctx context.Context, uids []storage.UID) error {
 	return m.box.do(ctx, func(tx *tx) error {
+		tx.rely()
 		for _, uid := range uids {
 			if row := tx.edit.row(uid); row != nil {
 				if err := tx.unlink(*row); err != nil {

@@ -355,7 +355,10 @@ func (h *Home) Subscribe(ctx context.Context, name string, on bool) error {
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
-	if slices.Contains(names, name) == on {
+	if slices.Contains(names, name) == on { // whether durably, nobody knows: a crash or an error may have come before the sync
+		if err := maildir.SyncDir(string(live.inbox())); err != nil {
+			return fmt.Errorf("subscribe: %w", err)
+		}
 		return nil
 	}
 	if on {

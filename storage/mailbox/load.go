@@ -48,6 +48,8 @@ func (tx *tx) load() error {
 		for _, sub := range maildir.Subs {
 			stale[sub] = found.Closed.Stamps[sub] != stamps[sub]
 		}
+	} else {
+		a.unsynced = [2]bool{true, true}
 	}
 	if stale[maildir.New] || stale[maildir.Cur] {
 		if err := b.dir.Sweep(tmpAge); err != nil {
@@ -159,6 +161,7 @@ func (b *box) close(forGood bool) {
 		if !tx.actor.loaded {
 			return nil
 		}
+		tx.rely() // whoever opens the box next takes it for synced
 		stamps = b.lastStamps()
 		if err := tx.look(); err != nil {
 			b.home.store.log.Warn("mailbox is read again when it is next opened", "home", b.home.id, "folder", b.name, "err", err)

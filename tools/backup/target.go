@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/dirpost/dirpost/storage/maildir"
 )
 
 // partSuffix is on the name of a backup until it is whole.
@@ -101,7 +103,7 @@ func publish(part, dest string) error {
 	if err := os.Rename(part, dest); err != nil {
 		return err
 	}
-	return syncAll(filepath.Dir(dest))
+	return maildir.SyncDir(filepath.Dir(dest))
 }
 
 // A folderTarget writes a folder.

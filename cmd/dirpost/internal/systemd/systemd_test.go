@@ -103,7 +103,7 @@ func TestUnit(t *testing.T) {
 	}{
 		{"the usual places", func(*Service) {}, []string{
 			"User=dirpost\n", "Type=notify\n", "ExecStart=/usr/local/bin/dirpost --config /etc/dirpost/dirpost.toml serve\n",
-			"RuntimeDirectory=dirpost\n", "ReadWritePaths=/var/lib/dirpost /var/cache/dirpost\n", "ProtectHome=yes\n", "PrivateTmp=yes\n",
+			"RuntimeDirectory=dirpost\n", "RequiresMountsFor=/var/lib/dirpost /var/cache/dirpost\n", "ReadWritePaths=/var/lib/dirpost /var/cache/dirpost\n", "ProtectHome=yes\n", "PrivateTmp=yes\n",
 			"NoNewPrivileges=yes\n", "CapabilityBoundingSet=\n", "SystemCallFilter=@system-service\n", "MemoryDenyWriteExecute=yes\n",
 		}, nil},
 		{"mail below /home", func(s *Service) { s.State[0] = "/home/mail" }, []string{"PrivateTmp=yes\n"}, []string{"ProtectHome"}},

@@ -31,6 +31,7 @@ const serviceText = `# Written by dirpost. Settings of your own go into a drop-i
 Description=dirpost mail server
 Documentation=man:dirpost(8)
 After=network.target nss-lookup.target slapd.service
+RequiresMountsFor=%s
 
 [Service]
 Type=notify
@@ -111,12 +112,17 @@ func (s Service) Unit() string {
 	if !slices.ContainsFunc(paths, below("/tmp", "/var/tmp")) {
 		more = append(more, "PrivateTmp=yes")
 	}
-	for i, path := range writable {
-		writable[i] = quote(path, false)
-	}
 	program, config := quote(s.Program, true), quote(s.Config, true)
-	return fmt.Sprintf(serviceText, s.User, s.Group, program, config, program, config,
-		strings.Join(more, "\n"), strings.Join(writable, " "))
+	return fmt.Sprintf(serviceText, quoted(s.State), s.User, s.Group, program, config, program, config,
+		strings.Join(more, "\n"), quoted(writable))
+}
+
+func quoted(paths []string) string {
+	var words []string
+	for _, p := range paths {
+		words = append(words, quote(p, false))
+	}
+	return strings.Join(words, " ")
 }
 
 // below tells whether a path lies in one of the folders.
