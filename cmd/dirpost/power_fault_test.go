@@ -164,7 +164,9 @@ func TestKilledBeforeSync(t *testing.T) {
 		holds func(token string) error
 	}{
 		{"STORE", nil,
-			func(c *imapclient.Client, uid imap.UID) error { return addFlags(c, uid, imap.FlagFlagged, "$Forwarded") },
+			func(c *imapclient.Client, uid imap.UID) error {
+				return addFlags(c, uid, imap.FlagFlagged, "$Forwarded")
+			},
 			func(token string) error { return s.flagged("INBOX", token, imap.FlagFlagged, "$Forwarded") }},
 		{"EXPUNGE", []imap.Flag{imap.FlagDeleted},
 			func(c *imapclient.Client, uid imap.UID) error {
