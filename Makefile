@@ -10,7 +10,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 
-.PHONY: build install demo deps test check fuzz bench bench-peers clean
+.PHONY: build install demo deps test check fuzz power bench bench-peers clean
 
 # The one binary, static, in bin/.
 build:
@@ -53,6 +53,11 @@ fuzz:
 	@$(GO) list -f '{{.ImportPath}} {{.Dir}}' ./... | while read pkg dir; do \
 	  for f in $$(grep -hos '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6-); do \
 	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; done; done
+
+# Cuts the power of a loop-mounted file system under a running server, and fails its syncs. As root; takes minutes.
+power: build
+	$(GO) vet -tags power ./cmd/dirpost
+	$(GO) test -tags power -timeout 20m -run 'TestPower|TestFaults|TestKilledBeforeSync' ./cmd/dirpost
 
 # How fast the parts are. Nothing outside this tree is needed.
 bench:

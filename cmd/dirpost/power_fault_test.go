@@ -1,3 +1,5 @@
+//go:build power
+
 package main
 
 import (
@@ -264,7 +266,11 @@ func (s *powerSite) inject(what string, paths []string) (end func() string) {
 		_, _ = io.Copy(io.Discard, stderr)
 	}()
 	return func() string {
-		if err := cmd.Process.Signal(syscall.SIGINT); !errors.Is(err, os.ErrProcessDone) { // it ends with a server that was killed
+		sig := syscall.SIGINT // it detaches
+		if strings.Contains(what, "signal=KILL") {
+			sig = syscall.SIGKILL // it would wait for threads that are no more
+		}
+		if err := cmd.Process.Signal(sig); !errors.Is(err, os.ErrProcessDone) {
 			s.must(err)
 		}
 		<-drained

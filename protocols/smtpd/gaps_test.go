@@ -23,7 +23,11 @@ func TestGap01(t *testing.T) {
 	w := newWorld(t)
 	_, addr := w.serve("mx", Options{})
 	answers := 0
-	for _, first := range []string{"BDAT 20\r\nSubject: first\r\n\r\nxx", "BDAT 0\r\n"} {
+	for _, first := range []string{
+		"BDAT 20\r\nSubject: first\r\n\r\nxx",
+		"BDAT 20\r\nSubject: first\nxxxxx", // refused before its end
+		"BDAT 0\r\n",
+	} {
 		for range 50 {
 			k := dial(t, addr)
 			k.do("EHLO client.test", "250")
@@ -57,8 +61,8 @@ func TestGap01(t *testing.T) {
 	}
 }
 
-// TestGap01Endings: the other ways to leave a BDAT alone.
-func TestGap01Endings(t *testing.T) {
+// TestAbandonedBDAT: the other ways to leave a BDAT alone.
+func TestAbandonedBDAT(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	_, addr := w.serve("mx", Options{})
@@ -337,8 +341,8 @@ func TestGap11(t *testing.T) {
 	}
 }
 
-// TestGap11Impatient: a shutdown whose time is up cuts off a client that does not go on.
-func TestGap11Impatient(t *testing.T) {
+// TestImpatientShutdown: a shutdown whose time is up cuts off a client that does not go on.
+func TestImpatientShutdown(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	s, addr := w.serve("mx", Options{})
