@@ -8,8 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +22,7 @@ import (
 type disk struct {
 	image string // empty if dir is a plain folder, because there can be no disk
 	dir   string // where it is mounted, without links
+	cuts  int
 }
 
 const (
@@ -36,8 +37,8 @@ func newDisk(t *testing.T) (d *disk, why string) {
 		return nil, why
 	}
 	memory := plainFolder(t)
-	d = &disk{filepath.Join(memory, "image"), plainFolder(t)}
-	if err := unix.Mount("tmpfs", memory, "tmpfs", 0, "size=128m"); err != nil {
+	d = &disk{image: filepath.Join(memory, "image"), dir: plainFolder(t)}
+	if err := unix.Mount("tmpfs", memory, "tmpfs", 0, "size=1g"); err != nil {
 		return nil, fmt.Sprintf("mount of a tmpfs: %v", err)
 	}
 	t.Cleanup(func() {
@@ -127,33 +128,21 @@ func (d *disk) cut() error {
 	return nil
 }
 
-// restore gives the power back after a cut. No process may have anything open on the disk any more.
+// restore gives the power back after a cut: a copy of the image is mounted, since the kernel may hold on to the file system
+// that was shut down as long as any process has a mount name space from before. No process may have anything open on the
+// disk.
 func (d *disk) restore() error {
 	if err := unix.Unmount(d.dir, 0); err != nil {
 		return fmt.Errorf("unmount: %w", err)
 	}
-	if err := d.released(); err != nil {
+	old := d.image
+	d.cuts++
+	d.image = fmt.Sprintf("%s%d", strings.TrimRight(old, "0123456789"), d.cuts)
+	if out, err := exec.Command("cp", "--sparse=always", old, d.image).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy of the image: %w: %s", err, out)
+	}
+	if err := os.Remove(old); err != nil {
 		return err
 	}
 	return d.mount()
-}
-
-// released waits until the kernel has let go of the image: until then a mount would find the file system that was shut
-// down.
-func (d *disk) released() error {
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		files, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
-		if err != nil {
-			return err
-		}
-		held := false
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			held = held || err == nil && string(text) == d.image+"\n"
-		}
-		if !held {
-			return nil
-		}
-	}
-	return errors.New("the image stays in use")
 }

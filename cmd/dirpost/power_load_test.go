@@ -154,7 +154,7 @@ func (l *ledger) loadAndCut(prefix string) {
 	select {
 	case <-l.enough:
 	case <-time.After(patience):
-		t.Fatalf("too slow: of these replies too few came: %v", l.lacking)
+		l.about(func() { t.Errorf("of these replies too few came: %v", l.lacking) })
 	}
 	if err := l.s.numbers.note(l.s); err != nil {
 		t.Error(err)
@@ -162,6 +162,9 @@ func (l *ledger) loadAndCut(prefix string) {
 	l.cutting.Store(true)
 	l.s.blackout()
 	working.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
 }
 
 // sender sends messages to alice.

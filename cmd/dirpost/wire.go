@@ -118,12 +118,16 @@ func (p *platform) openDirectory() error {
 	return nil
 }
 
+// traceRoom is what the store takes above the limit of a message: the fields that we put on top do not count against
+// the sender.
+const traceRoom = 64 << 10
+
 func (p *platform) openStore() (err error) {
 	p.store, err = mailbox.Open(mailbox.Options{
 		Homes:  homesFolder(p.cfg),
 		Cache:  p.cfg.Cache,
 		Node:   p.cfg.Hostname,
-		Limits: storage.Limits{MessageBytes: p.cfg.Limits.MessageBytes},
+		Limits: storage.Limits{MessageBytes: p.cfg.Limits.MessageBytes + traceRoom},
 		Log:    p.log,
 	})
 	if err == nil {

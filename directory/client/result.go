@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -90,11 +91,19 @@ func resultError(op string, err error, table map[uint16]error) error {
 	return &ResultError{op, result.ResultCode, result.Err.Error(), kind}
 }
 
+// policyOfAD finds, in the text of Active Directory's result 49, the sub-codes that are its policy and no wrong password:
+// hours, workstation, expired, disabled, account expired, must change, locked.
+var policyOfAD = regexp.MustCompile(`\bdata (530|531|532|533|701|773|775)\b`)
+
 // bindError judges a bind by its result and by the password policy control (draft-behera-ldap-password-policy), which
 // servers send with a success too: "must change" and "expired" are refusals although the password was right.
 func bindError(dn string, result *ldap.SimpleBindResult, err error) error {
 	op := "bind as " + dn
 	judged := resultError(op, err, bindResults)
+	var refusal *ResultError
+	if errors.As(judged, &refusal) && refusal.Code == ldap.LDAPResultInvalidCredentials && policyOfAD.MatchString(refusal.Text) {
+		refusal.Kind = directory.ErrRefused
+	}
 	if errors.Is(judged, directory.ErrUnavailable) || result == nil {
 		return judged
 	}

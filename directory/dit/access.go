@@ -99,7 +99,7 @@ var accessRules = []rule{
 	},
 	{
 		name: "the own entry is readable, the frontend reads all, administrators write all",
-		by:   []grant{{self, readable}, {frontend, readable}, {admins, writable}},
+		by:   []grant{{admins, writable}, {self, readable}, {frontend, readable}},
 	},
 }
 

@@ -149,6 +149,7 @@ var accessChecks = []accessCheck{
 		"dpAccountStatus", "active", "dpAppPassword", "a$$$$b"), codeAccess},
 	{"an administrator does not say who may act as whom", as(carol), modify(webDN, ReplaceValues, "authzTo", "x"), codeAccess},
 	{"an administrator sets quotas", as(carol), modify(alice, ReplaceValues, "dpQuotaBytes", "5368709120"), 0},
+	{"an administrator changes the own entry too", as(carol), modify(carol, ReplaceValues, "dpQuotaBytes", "5368709120"), 0},
 	{"an administrator sets passwords", as(carol), modify(gina, ReplaceValues, "userPassword", "a new one"), 0},
 	{"an administrator brings hashes along", as(carol), modify(bob, ReplaceValues, "userPassword", bobPassword), 0},
 	{"an administrator brings no hash that costs hours", as(carol), modify(bob, ReplaceValues, "userPassword", "{PBKDF2}2000000000$c2FsdA$c2FsdHNhbHRzYWx0c2FsdA"), codeConstraint},
