@@ -202,6 +202,9 @@ type transaction struct {
 // take moves the message r along the path. It returns when all of r is read: while chunks of a BDAT are missing, go-smtp
 // would keep an early answer and might give it to the next message.
 func (s *session) take(ctx context.Context, r io.Reader) (t transaction, results []error, err error) {
+	if _, chunked := r.(*io.PipeReader); chunked {
+		r = whole{r, s.wire}
+	}
 	in := bufio.NewReader(r)
 	s.enter(in)
 	defer s.leave()

@@ -11,7 +11,8 @@ import (
 // as if the client had, after what it has to say is said.
 type wire struct {
 	net.Conn
-	hung atomic.Bool
+	hung  atomic.Bool
+	ended atomic.Bool // a read has found the end
 }
 
 // NetConn is the connection below, for package listen.
@@ -22,7 +23,27 @@ func (w *wire) Read(p []byte) (int, error) {
 	if w.hung.Load() {
 		return 0, io.EOF
 	}
-	return w.Conn.Read(p)
+	n, err := w.Conn.Read(p)
+	if err != nil {
+		w.ended.Store(true)
+	}
+	return n, err
+}
+
+// whole reads the message of a BDAT. go-smtp takes a connection that ends within a chunk for the end of the message; it
+// reads on only while octets of the chunk are missing, so an end that the wire has seen means that they never came.
+type whole struct {
+	io.Reader
+	wire *wire
+}
+
+// Read turns the end of a message that was cut off into an error.
+func (r whole) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err == io.EOF && r.wire.ended.Load() {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
 }
 
 func (w *wire) hangUp() { w.hung.Store(true) }
