@@ -15,6 +15,7 @@ import (
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
 	"github.com/dirpost/dirpost/directory/dit"
 	"github.com/dirpost/dirpost/protocols/ldapd"
+	"github.com/dirpost/dirpost/storage/maildir"
 )
 
 // An embedded is the embedded directory with the LDAP server before it, as this process runs it. The process itself
@@ -50,7 +51,7 @@ func newEmbedded(cfg config.Config, tlsConfig *tls.Config, log *slog.Logger) (*e
 }
 
 func serveTree(path, base string, tlsConfig *tls.Config, log *slog.Logger) (*embedded, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	if err := maildir.MakeDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	tree, err := dit.Open(path, dit.Options{

@@ -21,6 +21,7 @@ import (
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/provision"
 	"github.com/dirpost/dirpost/protocols/certs"
+	"github.com/dirpost/dirpost/storage/maildir"
 )
 
 func initCommand() *cli.Command {
@@ -199,7 +200,7 @@ func makeFiles(cfg config.Config) error {
 		return err
 	}
 	for _, dir := range []string{cfg.Data, cfg.Cache, keys} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := maildir.MakeDir(dir); err != nil {
 			return err
 		}
 	}
@@ -348,11 +349,17 @@ func writeConfig(cfg config.Config, path string) error {
 // writeText puts a configuration in place, whole or not at all.
 func writeText(path string, text []byte) error {
 	next := path + ".new"
-	if err := os.WriteFile(next, text, 0o644); err != nil {
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
 		return err
 	}
-	if err := os.Chmod(next, 0o644); err != nil { // whatever the umask: there is no secret in it
+	_, err = f.Write(text)
+	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()) // readable whatever the umask: there is no secret in it
+	if err == nil {
+		err = os.Rename(next, path)
+	}
+	if err != nil {
 		return err
 	}
-	return os.Rename(next, path)
+	return maildir.SyncDir(filepath.Dir(path))
 }

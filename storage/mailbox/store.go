@@ -113,7 +113,7 @@ func Open(opts Options) (*Store, error) {
 	s := &Store{opts: opts, log: opts.Log, homes: map[string]*home{}, boot: bootID()}
 	s.names = maildir.NewNamer(opts.Node, os.Getpid())
 	for _, dir := range []string{opts.Homes, opts.Cache} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := maildir.MakeDir(dir); err != nil {
 			return nil, fmt.Errorf("open store: %w", err)
 		}
 	}
