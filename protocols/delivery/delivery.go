@@ -67,8 +67,8 @@ func New(store *mailbox.Store, opts Options) *Deliverer {
 }
 
 // Check says at RCPT whether a message of size octets (0 = not known) could be filed along route: ErrOutbound,
-// storage.ErrOverQuota, or an error that says nothing but "not now". Only a recipient with one mailbox can be over
-// quota: a full member does not refuse a group.
+// storage.ErrOverQuota, or an error that says nothing but "not now". A full member does not refuse a group, a group of
+// full members is full.
 func (d *Deliverer) Check(ctx context.Context, route directory.Route, size int64) error {
 	if len(route.Remote) > 0 || route.Transport != "" {
 		return fmt.Errorf("%s: %w", route.Address, ErrOutbound)
@@ -76,10 +76,18 @@ func (d *Deliverer) Check(ctx context.Context, route directory.Route, size int64
 	if len(route.Mailboxes) == 0 {
 		return fmt.Errorf("%s leads to no mailbox: %w", route.Address, directory.ErrNoSuchAddress)
 	}
-	if len(route.Mailboxes) > 1 {
-		return nil
+	var err error
+	for _, box := range route.Mailboxes {
+		err = d.room(ctx, box, size)
+		if err == nil || len(route.Mailboxes) > 1 && !errors.Is(err, storage.ErrOverQuota) {
+			return nil // somebody takes it, or may be able to by then
+		}
 	}
-	box := route.Mailboxes[0]
+	return err
+}
+
+// room says whether a mailbox has room for size octets.
+func (d *Deliverer) room(ctx context.Context, box directory.Mailbox, size int64) error {
 	home, err := d.store.Home(box.ID)
 	if err != nil {
 		return fmt.Errorf("mailbox %s: %w", box.ID, err)

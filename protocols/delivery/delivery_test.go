@@ -99,6 +99,33 @@ func TestDeliver(t *testing.T) {
 	}
 }
 
+// TestCheckAll: nobody gets a copy while a recipient is known to be full, a group of full members too.
+func TestCheckAll(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		rcpts []protocols.Recipient
+		want  error
+	}{
+		{"room for all", []protocols.Recipient{rcpt(ann), rcpt(bob, ann)}, nil},
+		{"one is full", []protocols.Recipient{rcpt(ann), rcpt(full)}, storage.ErrOverQuota},
+		{"a member is full", []protocols.Recipient{rcpt(full, ann)}, nil},
+		{"all members are full", []protocols.Recipient{rcpt(ann), rcpt(full, full)}, storage.ErrOverQuota},
+		{"a member may be served later", []protocols.Recipient{rcpt(full, broken)}, nil},
+		{"nobody can tell", []protocols.Recipient{rcpt(broken)}, syscall.ENOTDIR},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			store, _ := newStore(t)
+			err := New(store, Options{}).CheckAll(t.Context(), protocols.Envelope{Rcpts: tt.rcpts}, 100)
+			if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+				t.Errorf("got %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
 // counts says how many messages ann and bob have, all of which must be the one of these tests.
 func counts(t *testing.T, homes string) string {
 	t.Helper()

@@ -28,6 +28,8 @@ type box struct {
 	home *home
 	view atomic.Pointer[View] // nil while light
 
+	moving sync.Mutex // held over a whole MOVE out of this box; taken by no actor
+
 	mu      sync.Mutex // guards what follows
 	name    string
 	dir     maildir.Dir // written by the actor only, which reads it without mu

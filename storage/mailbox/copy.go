@@ -40,6 +40,8 @@ func (m *Mailbox) Move(ctx context.Context, uids []storage.UID, dest *Home, name
 		return Copied{}, fmt.Errorf("move: %w", err)
 	}
 	defer m.leave()
+	m.box.moving.Lock() // of two who move a message, the second must find it gone
+	defer m.box.moving.Unlock()
 	if dest.id == m.box.home.id {
 		q = storage.Quota{}
 	}

@@ -1,0 +1,40 @@
+package mailbox
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/dirpost/dirpost/storage"
+)
+
+// TestMoveOfTwo: a message that several sessions move at once arrives once.
+func TestMoveOfTwo(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	m, home := l.mailbox("ann", "INBOX"), l.home("ann")
+	dest := l.mailbox("ann", "Trash")
+	for round := range 20 {
+		uid := l.append("ann", "INBOX", "text", AppendOptions{})
+		var moved [4]Copied
+		var movers sync.WaitGroup
+		for i := range moved {
+			movers.Go(func() {
+				var err error
+				if moved[i], err = m.Move(t.Context(), []storage.UID{uid}, home, "Trash", storage.Quota{}); err != nil {
+					t.Errorf("move: %v", err)
+				}
+			})
+		}
+		movers.Wait()
+		told := 0
+		for _, done := range moved {
+			told += len(done.To)
+		}
+		if got := dest.View().Len(); got != round+1 || told != 1 {
+			t.Fatalf("round %d: %d messages arrived and %d were told, want %d and 1", round, got, told, round+1)
+		}
+		if got := m.View().Len(); got != 0 {
+			t.Fatalf("round %d: %d are left behind", round, got)
+		}
+	}
+}
