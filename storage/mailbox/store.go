@@ -121,7 +121,7 @@ func Open(opts Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := s.sweep(); err != nil {
-		s.lock.Close()
+		unlockHomes(s.lock)
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if s.notifier, err = maildir.NewNotifier(); err != nil {
@@ -145,6 +145,12 @@ func lockHomes(homes string) (*os.File, error) {
 		return nil, &os.PathError{Op: "flock", Path: f.Name(), Err: err}
 	}
 	return f, nil
+}
+
+// unlockHomes gives the lock back. Closing the file alone would leave it to a child of this process that is just being
+// started, and has the file until it becomes another program.
+func unlockHomes(lock *os.File) error {
+	return errors.Join(unix.Flock(int(lock.Fd()), unix.LOCK_UN), lock.Close())
 }
 
 // sweep empties the staging folder: nobody else can be using it, so all that is there was left by a crash.
@@ -184,7 +190,7 @@ func (s *Store) Close() error {
 		err = s.notifier.Close() // before Wait: it starts actors
 	}
 	s.actors.Wait()
-	return errors.Join(err, s.lock.Close())
+	return errors.Join(err, unlockHomes(s.lock))
 }
 
 // closers is how many mailboxes are written at the same time when the store closes: their fsyncs can then share.
