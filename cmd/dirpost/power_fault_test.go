@@ -18,6 +18,7 @@ import (
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
 	"github.com/go-ldap/ldap/v3"
+	"golang.org/x/sys/unix"
 
 	"github.com/dirpost/dirpost/schema"
 )
@@ -36,6 +37,7 @@ func TestFaults(t *testing.T) {
 		{"EIO on the first fsync", syncFails, nil, slices.Concat(arrivals, []string{"CREATE", "SUBSCRIBE"}, writes), nil},
 		{"EIO on the fsync of a mail directory", syncFails, (*powerSite).mailDirectories,
 			slices.Concat(arrivals, []string{"COPY", "MOVE"}, changes), changes},
+		{"EIO on the fsync of the folder that is left", syncFails, (*powerSite).inboxDirectories, []string{"MOVE"}, []string{"MOVE"}},
 		{"EIO on the fsync of a Maildir", syncFails, (*powerSite).maildirs, folders, folders[1:]},
 		{"ENOSPC on link", "linkat:error=ENOSPC", nil, slices.Concat(arrivals, []string{"COPY", "MOVE"}), nil},
 		{"ENOSPC on rename", "rename,renameat,renameat2:error=ENOSPC", nil,
@@ -92,6 +94,10 @@ func (s *powerSite) mailDirectories(token string) []string {
 		paths = append(paths, filepath.Join(folder, "new"), filepath.Join(folder, "cur"))
 	}
 	return paths
+}
+
+func (s *powerSite) inboxDirectories(string) []string {
+	return []string{s.maildir("new"), s.maildir("cur")}
 }
 
 func (s *powerSite) maildirs(string) []string { return []string{s.maildir()} }
@@ -152,6 +158,116 @@ func (s *powerSite) recovering(d deed, token string, f fault) error {
 		s.boot()
 	}
 	return errors.Join(holds(), s.demandWhole())
+}
+
+// TestFaultsInDirectory has the last sync of a write to the directory fail, when its file already says what is new. Whether
+// that is seen or not, it stays so over a restart, and what is written afterwards is there after a power cut.
+func TestFaultsInDirectory(t *testing.T) {
+	t.Parallel()
+	s := newFaultySite(t)
+	c, err := s.ldapSession()
+	s.must(err)
+	s.later(c)
+	refused := false
+	for i := 0; i < 20 && !refused; i++ { // strace counts the calls of each thread by itself: both syncs must be one thread's
+		name := fmt.Sprintf("unit%d", i)
+		end := s.inject("fdatasync:error=EIO:when=2", s.directoryFile(""))
+		err := c.Add(unit(name))
+		trace := end()
+		if err == nil {
+			continue
+		}
+		if refused = true; !forNow(err) {
+			t.Errorf("the answer is %v, want one that says to come again:\n%s", err, trace)
+		}
+		before, err := s.values("(ou="+name+")", "ou")
+		s.must(err)
+		s.must(c.Add(unit("afterwards")))
+		if s.disk.image != "" {
+			s.blackout()
+		} else {
+			s.kill()
+		}
+		s.boot()
+		s.must(s.demandValue("(ou=afterwards)", "ou", "afterwards"))
+		if after, err := s.values("(ou="+name+")", "ou"); err != nil || len(after) != len(before) {
+			t.Errorf("after a restart the directory has %q, %v; before it had %q", after, err, before)
+		}
+	}
+	if !refused {
+		t.Error("no sync failed")
+	}
+}
+
+// TestFaultsOnFullDisk fills a small file system that has everything on it. Whatever cannot be done is refused for now and not
+// to be seen; the rest is done; with room again all goes on.
+func TestFaultsOnFullDisk(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Log("not root: a small tmpfs cannot be mounted, so a full disk cannot be had")
+		return
+	}
+	dir := plainFolder(t)
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+		t.Logf("no small tmpfs, so no full disk: %v", err)
+		return
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	s := newSiteOn(t, &disk{dir: dir})
+	s.boot()
+	s.must(s.demandWhole()) // folders that were never opened have no UIDVALIDITY yet, and it takes room
+	for i, d := range powerDeeds() {
+		if strings.HasPrefix(d.name, "user ") || strings.HasPrefix(d.name, "alias ") {
+			continue // commands, whose failure ends the test
+		}
+		refused, err := s.withoutRoom(d, fmt.Sprintf("deed%d", i))
+		if err != nil {
+			t.Errorf("%s: %v", d.name, err)
+		}
+		if refused == nil && i < len(arrivalDeeds()) {
+			t.Errorf("%s: a full disk has room for a message", d.name)
+		}
+	}
+}
+
+// withoutRoom does a deed on a full disk, and again with room. It returns how it was refused, if it was, and what is wrong.
+func (s *powerSite) withoutRoom(d deed, token string) (refused, wrong error) {
+	s.t.Helper()
+	act, holds, err := d.ready(s, token)
+	if err != nil {
+		return nil, err
+	}
+	filler := filepath.Join(s.disk.dir, "filler")
+	f, err := os.Create(filler)
+	s.must(err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	s.must(f.Close())
+	refused = act()
+	done := holds()
+	err = s.demandWhole()
+	s.must(os.Remove(filler))
+	switch {
+	case err != nil:
+		return refused, err
+	case refused == nil && done != nil:
+		return nil, fmt.Errorf("it is said to be done: %w", done)
+	case refused == nil:
+		return nil, nil
+	case !forNow(refused):
+		return refused, fmt.Errorf("the answer is %v, want one that says to come again", refused)
+	case done == nil:
+		return refused, fmt.Errorf("the answer is %v, and it is done all the same", refused)
+	}
+	if err := act(); err != nil {
+		return refused, fmt.Errorf("with room again: %w", err)
+	}
+	return refused, errors.Join(holds(), s.demandWhole())
 }
 
 // TestKilledBeforeSync kills the server when it has changed a message and not yet synced the directory. The next server

@@ -136,8 +136,8 @@ func (l *ledger) loadAndCut(prefix string) {
 	t.Helper()
 	l.enough = make(chan struct{})
 	l.lacking = map[string]int{
-		"lmtp": 20, "mx": 10, "submission": 10, "APPEND": 10, "STORE": 10, "COPY": 10, "MOVE": 10, "EXPUNGE": 10,
-		"ldap": 10, "user": 1, "alias": 1, "password": 1,
+		"lmtp": 100, "mx": 50, "submission": 50, "APPEND": 60, "STORE": 60, "COPY": 20, "MOVE": 20, "EXPUNGE": 20,
+		"ldap": 100, "user": 1, "alias": 1, "password": 1,
 	}
 	l.cutting.Store(false)
 	workers := []func(prefix string) error{
