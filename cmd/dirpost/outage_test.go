@@ -89,9 +89,14 @@ func lmtp(addr, to, text string) error {
 	return lmtpOn(c, to, text)
 }
 
-// lmtpOn is one transaction of an open session.
+// lmtpOn is one transaction of an open session, for a list.
 func lmtpOn(c *smtp.Client, to, text string) error {
-	if err := c.Mail("list@elsewhere.example", nil); err != nil {
+	return transaction(c, "list@elsewhere.example", to, text)
+}
+
+// transaction sends one message in an open session.
+func transaction(c *smtp.Client, from, to, text string) error {
+	if err := c.Mail(from, nil); err != nil {
 		return err
 	}
 	if err := c.Rcpt(to, nil); err != nil {

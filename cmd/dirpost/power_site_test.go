@@ -270,7 +270,9 @@ func (s *powerSite) readySender(service string) (send func(to, token string) err
 		return nil, err
 	}
 	s.later(c)
-	return func(to, token string) error { return orReset(c, transaction(c, to, powerText(token))) }, nil
+	return func(to, token string) error {
+		return orReset(c, transaction(c, "alice@example.org", to, powerText(token)))
+	}, nil
 }
 
 // orReset has a session ready for the next transaction after one that was refused.
@@ -279,22 +281,4 @@ func orReset(c *smtp.Client, err error) error {
 		_ = c.Reset()
 	}
 	return err
-}
-
-// transaction sends a message of alice.
-func transaction(c *smtp.Client, to, text string) error {
-	if err := c.Mail("alice@example.org", nil); err != nil {
-		return err
-	}
-	if err := c.Rcpt(to, nil); err != nil {
-		return err
-	}
-	w, err := c.Data()
-	if err != nil {
-		return err
-	}
-	if _, err := w.Write([]byte(text)); err != nil {
-		return err
-	}
-	return w.Close()
 }
