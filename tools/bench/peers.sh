@@ -33,6 +33,8 @@ own "$here/peer.sh" start "$DIR/own" >/dev/null
 
 BIG=${BIG:-1:10000}
 if [ ! -e "$DIR/corpus" ]; then
+	# Dovecot reads a home only if its own account may enter it; without this it would serve an empty mailbox, very fast.
+	install -d -o 65500 -g 65500 -m 700 "$DIR/rival/mail/user${BIG%%:*}"
 	"$MAILBENCH" corpus -n "${BIG##*:}" -seed 42 -maildir "$DIR/rival/mail/user${BIG%%:*}/Maildir" -uid 65500 -gid 65500 >/dev/null
 	"$MAILBENCH" corpus -n "${BIG##*:}" -seed 42 -maildir "$DIR/own/dirpost/data/homes/m-${BIG%%:*}/Maildir" >/dev/null
 	touch "$DIR/corpus"
