@@ -471,30 +471,3 @@ func TestShutdownLeavesNothing(t *testing.T) {
 		}
 	}
 }
-
-// TestCutBDAT: a chunk that ends with the connection is no message.
-func TestCutBDAT(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	_, addr := w.serve("mx", Options{})
-	k := dial(t, addr)
-	k.do("EHLO client.test", "250")
-	k.do("MAIL FROM:<ann@example.net>", "250")
-	k.do("RCPT TO:<bob@example.org>", "250")
-	k.raw("BDAT 5000 LAST\r\nSubject: torso\r\n\r\nhalf")
-	if err := k.conn.(*net.TCPConn).CloseWrite(); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		reply, err := k.reply()
-		if err != nil {
-			break
-		}
-		if strings.HasPrefix(reply, "250") {
-			t.Errorf("half a message was answered %q", reply)
-		}
-	}
-	if got := w.inbox("bob"); len(got) != 0 {
-		t.Errorf("half a message was filed: %q", got)
-	}
-}

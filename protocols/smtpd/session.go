@@ -203,7 +203,7 @@ type transaction struct {
 // would keep an early answer and might give it to the next message.
 func (s *session) take(ctx context.Context, r io.Reader) (t transaction, results []error, err error) {
 	if _, chunked := r.(*io.PipeReader); chunked {
-		r = whole{r, s.wire}
+		r = whole{r, s.wire, s.smtp.Conn()}
 	}
 	in := bufio.NewReader(r)
 	s.enter(in)

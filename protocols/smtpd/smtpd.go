@@ -7,9 +7,7 @@
 // parameters get 500 and not 555, SIZE over 4 GiB gets 501 and not 552, and the texts of the banner and of accepted MAIL
 // and RCPT commands are not ours. A client that says HELO is recorded as one that said EHLO.
 //
-// One gap is closed in part: a message in chunks (BDAT) that ends with the connection in the middle of a chunk is refused
-// in the clear, but when a client says a proper TLS good-bye there, go-smtp takes that for the end of the message. And a
-// "." at the start of a line with a bare CR behind it is dropped by the library, unseen by the check of line ends.
+// A "." at the start of a line with a bare CR behind it is dropped by the library, unseen by the check of line ends.
 //
 // Start reading at [Server.Serve], then session.go, which has one method for each command, in the order of a
 // transaction. reply.go is the one place where an error becomes an answer.

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"os"
 	"sync/atomic"
 )
 
@@ -13,6 +14,9 @@ type wire struct {
 	net.Conn
 	hung  atomic.Bool
 	ended atomic.Bool // a read has found the end
+
+	dry     atomic.Bool // reads find nothing; see whole
+	records records     // for the one who reads
 }
 
 // NetConn is the connection below, for package listen.
@@ -23,25 +27,13 @@ func (w *wire) Read(p []byte) (int, error) {
 	if w.hung.Load() {
 		return 0, io.EOF
 	}
-	n, err := w.Conn.Read(p)
+	if w.dry.Load() {
+		return 0, os.ErrDeadlineExceeded // to TLS, an error that does not last
+	}
+	n, err := w.Conn.Read(w.records.within(p))
+	w.records.pass(p[:n])
 	if err != nil {
 		w.ended.Store(true)
-	}
-	return n, err
-}
-
-// whole reads the message of a BDAT. go-smtp takes a connection that ends within a chunk for the end of the message; it
-// reads on only while octets of the chunk are missing, so an end that the wire has seen means that they never came.
-type whole struct {
-	io.Reader
-	wire *wire
-}
-
-// Read turns the end of a message that was cut off into an error.
-func (r whole) Read(p []byte) (int, error) {
-	n, err := r.Reader.Read(p)
-	if err == io.EOF && r.wire.ended.Load() {
-		err = io.ErrUnexpectedEOF
 	}
 	return n, err
 }
