@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/mail"
+	"slices"
 
 	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/protocols"
@@ -16,8 +17,9 @@ import (
 const maxAuthors = 20
 
 // checkHeader judges the header of a message: one From field, all of whose mailboxes the identity may use, and the same
-// for Sender if there is one (RFC 5322 section 3.6.2). A refusal is a [protocols.Reply]; any other error means that
-// nobody can tell now.
+// for Sender if there is one (RFC 5322 section 3.6.2). Who puts another's message on its way again says so in Resent-From
+// and Resent-Sender (section 3.6.6), of which there may be many; these are claims as well, and From stays one, so nobody
+// can resend what others wrote. A refusal is a [protocols.Reply]; any other error means that nobody can tell now.
 func (s *Submission) checkHeader(ctx context.Context, msg *trace.Message) error {
 	// A line that is no field would be skipped by some readers, which then see another From than we do.
 	if msg.Malformed {
@@ -30,7 +32,11 @@ func (s *Submission) checkHeader(ctx context.Context, msg *trace.Message) error 
 	if len(sender) > 1 {
 		return malformed("a message has at most one Sender field")
 	}
-	for _, value := range append(from, sender...) {
+	resent := append(msg.Values("Resent-From"), msg.Values("Resent-Sender")...)
+	if len(resent) > maxAuthors {
+		return malformed("the message was resent too often")
+	}
+	for _, value := range slices.Concat(from, sender, resent) {
 		authors, err := parseMailboxes(value)
 		if err != nil {
 			return err
@@ -55,7 +61,7 @@ func (s *Submission) checkAuthor(ctx context.Context, author directory.Address) 
 	return nil
 }
 
-// parseMailboxes returns the addresses of an unfolded From or Sender field, at least one. Its errors are
+// parseMailboxes returns the addresses of an unfolded From, Sender or Resent field, at least one. Its errors are
 // [protocols.Reply].
 func parseMailboxes(value string) ([]directory.Address, error) {
 	// Names in a charset we do not know are names all the same; only the addresses matter.
@@ -63,7 +69,7 @@ func parseMailboxes(value string) ([]directory.Address, error) {
 	parser := mail.AddressParser{WordDecoder: &mime.WordDecoder{CharsetReader: asIs}}
 	list, err := parser.ParseList(value)
 	if err != nil || len(list) == 0 {
-		return nil, malformed("From or Sender cannot be read as addresses")
+		return nil, malformed("From, Sender or a Resent field cannot be read as addresses")
 	}
 	if len(list) > maxAuthors {
 		return nil, malformed("From has too many addresses")
@@ -71,7 +77,7 @@ func parseMailboxes(value string) ([]directory.Address, error) {
 	authors := make([]directory.Address, len(list))
 	for i, one := range list {
 		if authors[i], err = directory.ParseAddress(one.Address); err != nil {
-			return nil, malformed("From or Sender has an address that cannot be used here")
+			return nil, malformed("From, Sender or a Resent field has an address that cannot be used here")
 		}
 	}
 	return authors, nil

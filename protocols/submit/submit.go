@@ -94,8 +94,9 @@ func (s *Submission) Accept(ctx context.Context, env protocols.Envelope, body io
 		return nil, err
 	}
 
-	// What only we may say is not taken from others; what the program forgot is added.
+	// What only we may say is not taken from others, what is nobody's business is left out, what the program forgot is added.
 	msg.Drop(trace.Forged(s.opts.Hostname))
+	msg.Drop(private)
 	top := trace.Stamp(env, s.opts.Hostname) + s.missing(env, msg)
 
 	// Our fields on top, then the body as it comes, never held in memory: into one file for all recipients, durable before
@@ -114,6 +115,10 @@ func (s *Submission) Accept(ctx context.Context, env protocols.Envelope, body io
 	// A link into each mailbox, durable when it returns. The caller says 250.
 	return s.deliverer.Deliver(ctx, env, staged), nil
 }
+
+// private fits the fields that no recipient may see: blind copies go by the envelope (RFC 5322 section 3.6.3), but some
+// programs leave their list in.
+func private(f trace.Field) bool { return f.Is("Bcc") || f.Is("Resent-Bcc") }
 
 // missing is what RFC 6409 section 8 lets us add: the date and an id.
 func (s *Submission) missing(env protocols.Envelope, msg *trace.Message) string {
