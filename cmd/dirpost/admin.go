@@ -26,7 +26,7 @@ type admin struct {
 }
 
 // withAdmin makes an action of one that needs the directory and takes the named arguments. What is wrong with the command
-// line is said before anything is opened.
+// line is said before anything is opened, for who has the embedded directory open keeps others, and the server, from it.
 func withAdmin(do func(*cli.Context, *admin, []string) error, names ...string) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		args, err := arguments(c, names...)
@@ -53,6 +53,9 @@ func openAdmin(c *cli.Context, cfg config.Config) (*admin, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := actAs(c, &opts); err != nil { // asks, and while somebody thinks nothing is open
+		return nil, err
+	}
 	if cfg.Directory.Embedded {
 		opts.URIs = []string{"ldapi://" + cfg.Listen.LDAPI}
 		if !answers(c.Context, cfg.Listen.LDAPI) {
@@ -60,9 +63,6 @@ func openAdmin(c *cli.Context, cfg config.Config) (*admin, error) {
 				return nil, err
 			}
 		}
-	}
-	if err := actAs(c, &opts); err != nil {
-		return nil, errors.Join(err, a.close(c.Context))
 	}
 	if a.client, err = client.New(opts); err != nil {
 		return nil, errors.Join(err, a.close(c.Context))

@@ -48,6 +48,14 @@ Example:
 				}, "NAME", "FILE"),
 			},
 			{
+				Name:        "remove",
+				Usage:       "stop trusting an issuer: its certificates log nobody in any more",
+				ArgsUsage:   "NAME",
+				Description: "The mappings of the users stay, and count again should the issuer be added again.\n\nExample:\n\n   dirpost authority remove class3",
+				Flags:       []cli.Flag{jsonFlag()},
+				Action:      withAdmin(removeAuthority, "NAME"),
+			},
+			{
 				Name:        "list",
 				Usage:       "list the authorities",
 				Description: "Example:\n\n   dirpost authority list",
@@ -80,6 +88,13 @@ func addAuthority(c *cli.Context, a *admin, args []string) error {
 	}
 	return done(c, map[string]any{"authority": args[0], "trust": trust, "revocation": revocation},
 		"certificates of %q may log users in by %s (revocation: %s)", cert.Subject, strings.Join(trust, ", "), revocation)
+}
+
+func removeAuthority(c *cli.Context, a *admin, args []string) error {
+	if err := a.provision.RemoveAuthority(c.Context, args[0]); err != nil {
+		return err
+	}
+	return done(c, map[string]string{"authority": args[0]}, "certificates of %s log nobody in any more", args[0])
 }
 
 func listAuthorities(c *cli.Context, a *admin, _ []string) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -72,9 +73,39 @@ func addCertificate(c *cli.Context, a *admin, args []string) error {
 	if err := a.provision.AddCertificate(c.Context, args[0], cert, c.String("kind")); err != nil {
 		return err
 	}
-	fingerprint := lookup.KeysOf(cert).SHA256
-	return done(c, map[string]string{"login": args[0], "kind": c.String("kind"), "sha256": fingerprint},
-		"%s logs in with the certificate %q, sha256 %s, by %s", args[0], cert.Subject, fingerprint, c.String("kind"))
+	kind, fingerprint := c.String("kind"), lookup.KeysOf(cert).SHA256
+	warning, err := distrust(c, a, cert, kind)
+	if err != nil {
+		return err
+	}
+	said := map[string]string{"login": args[0], "kind": kind, "sha256": fingerprint}
+	if warning != "" {
+		said["warning"] = warning
+		fmt.Fprintf(c.App.ErrWriter, "dirpost: warning: %s\n", warning)
+	}
+	return done(c, said, "%s logs in with the certificate %q, sha256 %s, by %s", args[0], cert.Subject, fingerprint, kind)
+}
+
+// distrust says why a certificate does not log anybody in although it is mapped, "" if its issuer is trusted for the kind.
+func distrust(c *cli.Context, a *admin, cert *x509.Certificate, kind string) (string, error) {
+	authorities, err := a.resolver.Authorities(c.Context)
+	if err != nil {
+		return "", err
+	}
+	known := ""
+	for _, x := range authorities {
+		issued := slices.ContainsFunc(x.Certificates, func(ca *x509.Certificate) bool { return cert.CheckSignatureFrom(ca) == nil })
+		if issued && slices.Contains(x.Trust, kind) {
+			return "", nil
+		}
+		if issued {
+			known = x.Name
+		}
+	}
+	if known != "" {
+		return fmt.Sprintf("the authority %s is not trusted for the kind %s, so this does not log in yet; add it anew with --trust %s", known, kind, kind), nil
+	}
+	return fmt.Sprintf("no authority has issued this certificate, so it does not log in yet: dirpost authority add NAME FILE --trust %s", kind), nil
 }
 
 func listCertificates(c *cli.Context, a *admin, args []string) error {

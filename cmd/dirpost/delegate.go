@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
+	"github.com/dirpost/dirpost/directory/dit"
 )
 
 // A delegate is the embedded directory as a process of the user who owns it runs it, for a command of root. So nothing in
@@ -78,6 +79,9 @@ func (d *delegate) start(cfg config.Config, o owner) error {
 	}
 	d.stdin.Close()
 	err = d.cmd.Wait()
+	if d.cmd.ProcessState.ExitCode() == exitUnavailable {
+		return fmt.Errorf("the embedded directory: %w", dit.ErrInUse)
+	}
 	if text := strings.TrimSpace(stderr.String()); text != "" {
 		return errors.New(strings.TrimPrefix(text, "dirpost: "))
 	}
@@ -111,8 +115,9 @@ func (o owner) credential() *syscall.Credential {
 // delegateCommand is what the process runs. Nobody types it.
 func delegateCommand() *cli.Command {
 	return &cli.Command{
-		Name:   "run-directory",
-		Hidden: true,
+		Name:      "run-directory",
+		ArgsUsage: "BASE FILE",
+		Hidden:    true,
 		Action: func(c *cli.Context) error {
 			args, err := arguments(c, "BASE", "FILE")
 			if err != nil {

@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"syscall"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/dit"
 )
 
 // The exit statuses, which scripts may rely on.
@@ -46,22 +49,34 @@ func exitCode(err error) int {
 		return exitNotFound
 	case errors.Is(err, directory.ErrExists):
 		return exitExists
-	case errors.Is(err, directory.ErrUnavailable):
+	case errors.Is(err, directory.ErrUnavailable), errors.Is(err, dit.ErrInUse):
 		return exitUnavailable
 	}
 	return exitFailed
 }
 
-// arguments returns exactly the named arguments of a command, or says which are missing.
+// arguments returns the named arguments of a command, or says which are missing. That there are no more [atMost] sees to.
 func arguments(c *cli.Context, names ...string) ([]string, error) {
 	args := c.Args().Slice()
 	if len(args) < len(names) {
 		return nil, usagef("%s: missing %s; see %s --help", c.Command.HelpName, names[len(args)], c.Command.HelpName)
 	}
-	if len(args) > len(names) {
-		return nil, usagef("%s: unexpected %q (flags come before or after, each with its dashes)", c.Command.HelpName, args[len(names)])
+	for i, arg := range args {
+		if err := printable(names[i], arg); err != nil {
+			return nil, err
+		}
 	}
 	return args, nil
+}
+
+// printable refuses what would not be shown as it is: names go to terminals, logs and mail headers.
+func printable(what, value string) error {
+	for _, r := range value {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return usagef("%s %q has a character that cannot be printed", what, value)
+		}
+	}
+	return nil
 }
 
 // required returns the value of a flag that must be given.

@@ -78,6 +78,9 @@ func runInit(c *cli.Context) error {
 		return err
 	}
 	first := provision.NewAdmin{Login: c.String("admin"), Name: "Administrator"}
+	if err := errors.Join(checkLogin("--admin", first.Login), printable("--org", c.String("org"))); err != nil {
+		return err
+	}
 	if cfg.Directory.Embedded || c.String("as") != "" {
 		if first.Password, err = newPassword(c, first.Login); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -92,22 +93,38 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage or a port is taken, 3 no
 	return app
 }
 
-// strict gives every command what the library looks for at the place of the mistake only: how a wrong flag is told, and
-// what happens when a group is called without one of its commands.
+// strict gives every command what the library looks for at the place of the mistake only: how a wrong flag is told, what
+// happens when a group is called without one of its commands, and that no argument is passed over in silence.
 func strict(commands []*cli.Command) {
 	for _, c := range commands {
 		c.OnUsageError = usageError
 		if len(c.Subcommands) > 0 {
 			c.Action = unknownCommand
 			strict(c.Subcommands)
+			continue
 		}
+		c.Action = atMost(len(strings.Fields(c.ArgsUsage)), c.Action)
+	}
+}
+
+// atMost refuses more arguments than the usage of a command names.
+func atMost(most int, do cli.ActionFunc) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.Args().Len() > most {
+			return usagef("%s: unexpected %q (flags come before or after, each with its dashes)", c.Command.HelpName, c.Args().Get(most))
+		}
+		return do(c)
 	}
 }
 
 // unknownCommand is what runs when no command was named, or none of ours.
 func unknownCommand(c *cli.Context) error {
-	if c.Args().Present() {
-		return usagef("unknown command %q; see %s --help", c.Args().First(), c.App.HelpName)
+	if name := c.Args().First(); name != "" {
+		known := c.App.Commands
+		if len(c.Command.Subcommands) > 0 {
+			known = c.Command.Subcommands
+		}
+		return usagef("unknown command %q. %s See %s --help", name, cli.SuggestCommand(known, name), c.App.HelpName)
 	}
 	if c.Command.Name == "" || len(c.Command.Subcommands) == 0 {
 		return cli.ShowAppHelp(c)

@@ -6,13 +6,16 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/urfave/cli/v2"
 )
 
 // asProgram makes the test binary be dirpost itself: the integration tests run it as a process of its own, built with
@@ -101,4 +104,25 @@ func TestParseSize(t *testing.T) {
 			t.Errorf("parseSize(%q) = %d, %v; want %d, ok %v", tt.in, got, err, tt.want, tt.ok)
 		}
 	}
+}
+
+// TestNothingIsPassedOver: no command leaves an argument out of account that it has no use for.
+func TestNothingIsPassedOver(t *testing.T) {
+	t.Parallel()
+	var try func(path []string, commands []*cli.Command)
+	try = func(path []string, commands []*cli.Command) {
+		for _, c := range commands {
+			here := append(slices.Clone(path), c.Name)
+			if len(c.Subcommands) > 0 {
+				try(here, c.Subcommands)
+				continue
+			}
+			args := append(here, "x", "x", "surplus", "surplus")
+			var out, errs strings.Builder
+			if got := run(t.Context(), args, strings.NewReader(""), &out, &errs); got != exitUsage || !strings.Contains(errs.String(), "unexpected") {
+				t.Errorf("%s: got %d, %q; want %d and what is unexpected", strings.Join(args, " "), got, errs.String(), exitUsage)
+			}
+		}
+	}
+	try([]string{"dirpost", "--config", filepath.Join(t.TempDir(), "none.toml")}, newApp().Commands)
 }

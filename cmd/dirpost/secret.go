@@ -10,10 +10,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"github.com/dirpost/dirpost/directory/dit"
 )
 
-// maxPasswordBytes bounds what is read as a password.
-const maxPasswordBytes = 1024
+// maxPasswordBytes bounds what is read as a password. The embedded directory takes no longer one.
+const maxPasswordBytes = dit.MaxPassword
 
 func passwordFlag() cli.Flag {
 	return &cli.StringFlag{Name: "password-file", Usage: "read the password from the first line of `FILE`, - for standard input (default: ask twice)"}

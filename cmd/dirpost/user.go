@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -39,7 +40,7 @@ func userCommand() *cli.Command {
 				ArgsUsage:   "LOGIN",
 				Description: "Example:\n\n   dirpost user passwd alice",
 				Flags:       []cli.Flag{passwordFlag(), jsonFlag()},
-				Action:      withAdmin(setUserPassword, "LOGIN"),
+				Action:      setUserPassword,
 			},
 			userStatus("disable", "stop login and receiving; mail is kept (undo: enable)", directory.Suspended, "disabled"),
 			userStatus("enable", "undo disable or nologin", directory.Active, "active again"),
@@ -79,36 +80,58 @@ Examples:
 			passwordFlag(),
 			jsonFlag(),
 		},
-		Action: withAdmin(addUser, "LOGIN"),
+		Action: addUser,
 	}
 }
 
-func addUser(c *cli.Context, a *admin, args []string) error {
+func addUser(c *cli.Context) error {
+	user, err := newUser(c)
+	if err != nil {
+		return err
+	}
+	return withAdmin(func(c *cli.Context, a *admin, _ []string) error {
+		dn, err := a.provision.AddUser(c.Context, user)
+		if err != nil {
+			return err
+		}
+		return done(c, map[string]string{"login": user.Login, "mail": user.Mail.String(), "dn": dn}, "%s receives %s (%s)", user.Login, user.Mail, dn)
+	}, "LOGIN")(c)
+}
+
+// newUser is the user that the command line describes, with the password that is asked for last.
+func newUser(c *cli.Context) (provision.NewUser, error) {
+	user := provision.NewUser{Name: c.String("name")}
+	args, err := arguments(c, "LOGIN")
+	if err != nil {
+		return user, err
+	}
+	user.Login = args[0]
+	if err := errors.Join(checkLogin("LOGIN", user.Login), printable("--name", user.Name)); err != nil {
+		return user, err
+	}
 	given, err := required(c, "mail")
 	if err != nil {
-		return err
+		return user, err
 	}
-	mail, err := directory.ParseAddress(given)
-	if err != nil {
-		return usagef("--mail: %v", err)
+	if user.Mail, err = directory.ParseAddress(given); err != nil {
+		return user, usagef("--mail: %v", err)
 	}
-	quota, err := parseSize(c.String("quota"))
-	if err != nil {
-		return err
+	if user.Quota.Bytes, err = parseSize(c.String("quota")); err != nil {
+		return user, err
 	}
-	password, err := newPassword(c, args[0])
-	if err != nil {
-		return err
-	}
-	user := provision.NewUser{Login: args[0], Name: c.String("name"), Mail: mail, Password: password, Quota: directory.Quota{Bytes: quota}}
 	for _, s := range c.StringSlice("service") {
 		user.Services = append(user.Services, directory.Service(s))
 	}
-	dn, err := a.provision.AddUser(c.Context, user)
-	if err != nil {
-		return err
+	user.Password, err = newPassword(c, user.Login)
+	return user, err
+}
+
+// checkLogin says what is wrong with the name of a new account.
+func checkLogin(what, login string) error {
+	if err := provision.CheckLogin(login); err != nil {
+		return usagef("%s: %v", what, err)
 	}
-	return done(c, map[string]string{"login": args[0], "mail": mail.String(), "dn": dn}, "%s receives %s (%s)", args[0], mail, dn)
+	return nil
 }
 
 // parseSize reads a number of bytes with an optional K, M, G or T (powers of 1024). Empty is 0.
@@ -165,15 +188,21 @@ func showUser(c *cli.Context, a *admin, args []string) error {
 	})
 }
 
-func setUserPassword(c *cli.Context, a *admin, args []string) error {
+func setUserPassword(c *cli.Context) error {
+	args, err := arguments(c, "LOGIN")
+	if err != nil {
+		return err
+	}
 	password, err := newPassword(c, args[0])
 	if err != nil {
 		return err
 	}
-	if err := a.provision.SetPassword(c.Context, args[0], password); err != nil {
-		return err
-	}
-	return done(c, map[string]string{"login": args[0]}, "the password of %s is changed", args[0])
+	return withAdmin(func(c *cli.Context, a *admin, args []string) error {
+		if err := a.provision.SetPassword(c.Context, args[0], password); err != nil {
+			return err
+		}
+		return done(c, map[string]string{"login": args[0]}, "the password of %s is changed", args[0])
+	}, "LOGIN")(c)
 }
 
 func userStatus(name, usage string, status directory.Status, became string) *cli.Command {

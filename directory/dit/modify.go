@@ -194,8 +194,8 @@ func (c change) mayStore(j *judge, p place) error {
 	}
 	for _, v := range c.values {
 		if !hasScheme(string(v)) {
-			if len(v) == 0 || len(v) > maxPassword {
-				return refuse(codeConstraint, "userPassword: length not between 1 and %d", maxPassword)
+			if len(v) == 0 || len(v) > MaxPassword {
+				return refuse(codeConstraint, "userPassword: length not between 1 and %d", MaxPassword)
 			}
 			continue
 		}

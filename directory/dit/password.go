@@ -68,8 +68,8 @@ func (t *Tree) verify(ctx context.Context, values [][]byte, password []byte) (bo
 		return false, err
 	}
 	defer t.endTurn()
-	if len(password) > maxPassword {
-		values, password = nil, password[:maxPassword]
+	if len(password) > MaxPassword {
+		values, password = nil, password[:MaxPassword]
 	}
 	slow := false
 	for _, v := range values {
@@ -152,8 +152,8 @@ func (t *Tree) SetPassword(ctx context.Context, who Subject, name string, old, p
 		generated = []byte(generate())
 		password = generated
 	}
-	if len(password) == 0 || len(password) > maxPassword {
-		return nil, refuse(codeConstraint, "password length not between 1 and %d", maxPassword)
+	if len(password) == 0 || len(password) > MaxPassword {
+		return nil, refuse(codeConstraint, "password length not between 1 and %d", MaxPassword)
 	}
 	stored, err := t.hash(ctx, password)
 	if err != nil {

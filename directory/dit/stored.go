@@ -22,18 +22,20 @@ import (
 	"github.com/go-crypt/crypt/algorithm/shacrypt"
 )
 
-// Limits of passwords and of what a stored one may cost. Stored forms come from outside too, and the libraries would
+// MaxPassword is the most octets of a password in clear: hashing takes time for each.
+const MaxPassword = 512
+
+// Limits of what a stored password may cost. Stored forms come from outside too, and the libraries would
 // spend hours or all memory on a bad one.
 const (
-	maxPassword = 512     // octets in clear
-	maxStored   = 1024    // octets of a stored form
-	maxSalt     = 64      // octets
-	maxMemory   = 1 << 18 // KiB, argon2 and yescrypt: 256 MiB
-	maxPasses   = 10      // argon2
-	maxLanes    = 16      // argon2
-	maxRounds   = 1_000_000
-	maxCost     = 14 // bcrypt
-	maxIterate  = 2_000_000
+	maxStored  = 1024    // octets of a stored form
+	maxSalt    = 64      // octets
+	maxMemory  = 1 << 18 // KiB, argon2 and yescrypt: 256 MiB
+	maxPasses  = 10      // argon2
+	maxLanes   = 16      // argon2
+	maxRounds  = 1_000_000
+	maxCost    = 14 // bcrypt
+	maxIterate = 2_000_000
 )
 
 // What new passwords are hashed with.

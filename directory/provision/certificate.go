@@ -194,6 +194,14 @@ func (p *Provisioner) unknownAuthority(ctx context.Context, ca *x509.Certificate
 	return nil
 }
 
+// RemoveAuthority takes an authority away: none of its certificates logs anybody in any more. The mappings of accounts stay.
+func (p *Provisioner) RemoveAuthority(ctx context.Context, name string) error {
+	if err := p.client.Delete(ctx, p.authorityDN(name)); err != nil {
+		return fmt.Errorf("authority %s: %w", name, err)
+	}
+	return nil
+}
+
 func (p *Provisioner) authorityDN(name string) string {
 	return schema.AttrCn + "=" + ldap.EscapeDN(name) + "," + slapd.Authorities + "," + p.base
 }

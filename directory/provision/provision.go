@@ -73,7 +73,7 @@ func FrontendDN(base string) string { return frontendRDN + "," + base }
 // the suffix may exist already. It is idempotent: what is there stays as it is, but for the password of the service, which
 // becomes frontendPassword; an empty one means that dirpost binds by EXTERNAL and leaves the service a password that nobody knows.
 func (p *Provisioner) Init(ctx context.Context, org, frontendPassword string, admin NewAdmin) error {
-	if err := checkLogin(admin.Login); err != nil {
+	if err := CheckLogin(admin.Login); err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
 	tree, err := slapd.Tree(p.base, org)

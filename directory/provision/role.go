@@ -87,5 +87,13 @@ func (p *Provisioner) change(ctx context.Context, how func(ctx context.Context, 
 	if err != nil {
 		return fmt.Errorf("role %s: %w", role, err)
 	}
-	return how(ctx, e.DN, attr, acct.DN)
+	held := map[string]string{schema.AttrRoleOccupant: "receiving it", schema.AttrDpSendGrant: "sending as it"}[attr]
+	switch err := how(ctx, e.DN, attr, acct.DN); {
+	case errors.Is(err, directory.ErrNotFound):
+		return fmt.Errorf("role %s: %w: %s is not among those %s", role, directory.ErrNotFound, login, held)
+	case errors.Is(err, directory.ErrExists):
+		return fmt.Errorf("role %s: %w: %s is among those %s", role, directory.ErrExists, login, held)
+	default:
+		return err
+	}
 }

@@ -33,7 +33,7 @@ type NewUser struct {
 // AddUser adds a person with a working mailbox and returns the name of the entry. The domain of the address must be ours;
 // an address or login that is taken is ErrExists. When the password cannot be set the entry is taken back.
 func (p *Provisioner) AddUser(ctx context.Context, u NewUser) (dn string, err error) {
-	if err := checkLogin(u.Login); err != nil {
+	if err := CheckLogin(u.Login); err != nil {
 		return "", fmt.Errorf("add user: %w", err)
 	}
 	if err := p.assignable(ctx, u.Mail); err != nil {
@@ -106,7 +106,8 @@ func (p *Provisioner) addPerson(ctx context.Context, req *ldap.AddRequest, passw
 	return err
 }
 
-func checkLogin(login string) error {
+// CheckLogin says what is wrong with the login name of a new account, as ErrRefused.
+func CheckLogin(login string) error {
 	ok := login != "" && len(login) <= maxUID && login[0] != '.' && login[0] != '-'
 	for _, c := range login {
 		ok = ok && ('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.ContainsRune("._-", c))
@@ -195,6 +196,9 @@ func (p *Provisioner) RemoveAlias(ctx context.Context, login string, addr direct
 	}
 	if acct.Mail.Key() == addr.Key() {
 		return fmt.Errorf("remove alias of %s: %w: %s is the mail address of the account", login, directory.ErrRefused, addr)
+	}
+	if !slices.ContainsFunc(acct.Addresses, func(a directory.Address) bool { return a.Key() == addr.Key() }) {
+		return fmt.Errorf("remove alias of %s: %w: %s is not among the addresses", login, directory.ErrNotFound, addr)
 	}
 	req := ldap.NewModifyRequest(acct.DN, nil)
 	req.Delete(schema.AttrMailLocalAddress, []string{addr.String()})
