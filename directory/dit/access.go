@@ -56,7 +56,7 @@ type whoKind int
 
 const (
 	anonymousWho whoKind = iota
-	selfWho              // the entry is the subject's own
+	selfWho              // the entry is the subject's own, who is a person
 	userWho              // has an entry in the naming context
 	entryWho             // the entry of this name
 	rightWho             // members of a group that has this dpAdminRight
@@ -162,7 +162,7 @@ func (j *judge) is(w who, p place) bool {
 	}
 	switch w.kind {
 	case selfWho:
-		return j.dn.norm == p.norm
+		return j.dn.norm == p.norm && below(p.norm, within("ou=people", p.base))
 	case userWho:
 		return below(j.dn.norm, p.base)
 	case entryWho:

@@ -2,6 +2,7 @@ package dit
 
 import (
 	"context"
+	"errors"
 	"strings"
 )
 
@@ -84,6 +85,10 @@ func (m *move) access(v *view) (*view, error) {
 	}
 	up, err := t.entry(m.judge, m.above)
 	if err != nil {
+		var missing *Error
+		if errors.As(err, &missing) {
+			missing.Matched = "" // it would speak of the entry (RFC 4511 section 4.1.9), which is there
+		}
 		return nil, err
 	}
 	if !up.may(m.judge, theChildren, add) {
