@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"slices"
 
 	"github.com/dirpost/dirpost/storage"
 	"github.com/dirpost/dirpost/storage/index"
@@ -65,23 +67,20 @@ func (m *Mailbox) copyTo(ctx context.Context, uids []storage.UID, dest *Home, na
 	if err != nil {
 		return Copied{}, err
 	}
-	looks := []func() error{
-		func() error { return nil },
-		func() error { return m.box.refresh(ctx) },
-		func() error { return m.box.do(ctx, (*tx).scanAll) },
-	}
-	for _, look := range looks {
-		if err = look(); err != nil {
+	for _, pick := range []func(context.Context, []storage.UID) (selection, error){m.pick, m.pin} {
+		var s selection
+		if s, err = pick(ctx, uids); err != nil {
 			return Copied{}, err
 		}
-		rows, size := m.pick(uids)
 		var room *reservation
-		if room, err = live.reserve(ctx, q, size); err != nil {
+		if room, err = live.reserve(ctx, q, s.size()); err != nil {
+			s.release()
 			return Copied{}, err
 		}
 		var done Copied
-		done, err = to.copyFrom(ctx, m.box, rows, m.View().Keywords, room)
+		done, err = to.copyFrom(ctx, m.box, s, room)
 		room.release()
+		s.release()
 		if !errors.Is(err, errSourceGone) {
 			return done, err
 		}
@@ -89,36 +88,89 @@ func (m *Mailbox) copyTo(ctx context.Context, uids []storage.UID, dest *Home, na
 	return Copied{}, err
 }
 
-// pick returns the rows of uids, and what they amount to.
-func (m *Mailbox) pick(uids []storage.UID) ([]index.Row, storage.Quota) {
-	view := m.View()
-	rows := make([]index.Row, 0, len(uids))
-	var size storage.Quota
-	for _, uid := range uids {
-		if i, ok := view.Find(uid); ok {
-			row := view.row(i)
-			rows = append(rows, *row)
-			size.Bytes += row.Size
-			size.Messages++
-		}
-	}
-	return rows, size
+// A selection are messages to be copied, with the names of their keywords.
+type selection struct {
+	rows     []index.Row
+	keywords []string
+	pins     []string // paths of the files, in the order of rows; empty = where the rows say
 }
 
-// errSourceGone: another program renamed or removed a file since the view was made.
+func (s selection) size() (size storage.Quota) {
+	for i := range s.rows {
+		size.Bytes += s.rows[i].Size
+		size.Messages++
+	}
+	return size
+}
+
+// release takes the pins away.
+func (s selection) release() {
+	for _, pin := range s.pins {
+		os.Remove(pin)
+	}
+}
+
+// pick selects the messages of uids as the view has them.
+func (m *Mailbox) pick(_ context.Context, uids []storage.UID) (selection, error) {
+	view := m.View()
+	s := selection{rows: make([]index.Row, 0, len(uids)), keywords: view.Keywords}
+	for _, uid := range uids {
+		if i, ok := view.Find(uid); ok {
+			s.rows = append(s.rows, *view.row(i))
+		}
+	}
+	return s, nil
+}
+
+// pin selects messages that do not keep still: whoever changes their flags changes the names of their files. Each gets
+// another name in the staging folder first, by the actor of this box, whom no session overtakes.
+func (m *Mailbox) pin(ctx context.Context, uids []storage.UID) (s selection, err error) {
+	b := m.box
+	err = b.do(ctx, func(tx *tx) error {
+		if err := tx.scanAll(); err != nil {
+			return err
+		}
+		s.keywords = slices.Clone(tx.actor.keywords)
+		for _, uid := range uids {
+			row := tx.edit.row(uid)
+			if row == nil {
+				continue
+			}
+			pin, err := b.home.store.stagingPath()
+			if err != nil {
+				return err
+			}
+			err = os.Link(b.dir.Path(row.Sub, row.File), pin)
+			if errors.Is(err, fs.ErrNotExist) {
+				return errSourceGone // another program is as quick
+			}
+			if err != nil {
+				return err
+			}
+			s.rows, s.pins = append(s.rows, *row), append(s.pins, pin)
+		}
+		return nil
+	})
+	if err != nil {
+		s.release()
+	}
+	return s, err
+}
+
+// errSourceGone: somebody renamed or removed a file since the view was made.
 var errSourceGone = errors.New("message is not where it was")
 
-// copyFrom links messages of another box, whose keywords have these names.
-func (b *box) copyFrom(ctx context.Context, from *box, rows []index.Row, names []string, room *reservation) (Copied, error) {
+// copyFrom links messages of another box.
+func (b *box) copyFrom(ctx context.Context, from *box, s selection, room *reservation) (Copied, error) {
 	var done Copied
 	err := b.do(ctx, func(tx *tx) error {
-		if err := tx.actor.marks.reserveUIDs(b.dir, len(rows), b.home.store.boot); err != nil {
+		if err := tx.actor.marks.reserveUIDs(b.dir, len(s.rows), b.home.store.boot); err != nil {
 			return err
 		}
 		mark := tx.mark()
 		done = Copied{UIDValidity: tx.actor.marks.validity}
-		for _, row := range rows {
-			uid, err := tx.copyRow(from, row, names)
+		for i, row := range s.rows {
+			uid, err := tx.copyRow(from, row, s, i)
 			if err != nil {
 				tx.rollback(mark)
 				return err
@@ -135,9 +187,10 @@ func (b *box) copyFrom(ctx context.Context, from *box, rows []index.Row, names [
 	return done, nil
 }
 
-func (tx *tx) copyRow(from *box, row index.Row, names []string) (storage.UID, error) {
+// copyRow links the message row of another box, number n of the selection.
+func (tx *tx) copyRow(from *box, row index.Row, s selection, n int) (storage.UID, error) {
 	var keywords []string
-	for i, name := range names {
+	for i, name := range s.keywords {
 		if name != "" && row.Keywords&(1<<i) != 0 {
 			keywords = append(keywords, name)
 		}
@@ -151,6 +204,9 @@ func (tx *tx) copyRow(from *box, row index.Row, names []string) (storage.UID, er
 		_, dir = from.place()
 	}
 	src := dir.Path(row.Sub, row.File)
+	if s.pins != nil {
+		src = s.pins[n]
+	}
 	copied := row
 	copied.Keywords = bits
 	err = tx.file(src, &copied, maildir.ParseName(row.File).Other)

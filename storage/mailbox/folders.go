@@ -149,6 +149,20 @@ func (h *Home) Create(ctx context.Context, name, specialUse string) error {
 	return nil
 }
 
+// checkNewName refuses what names nothing good although it could be stored. Folders that have such names from elsewhere can
+// still be read, renamed and deleted.
+func checkNewName(name string) error {
+	if strings.ContainsAny(name, "*%") {
+		return fmt.Errorf("%w: %q has a wildcard", storage.ErrBadName, name)
+	}
+	for level := range strings.SplitSeq(name, "/") {
+		if level == "." || level == ".." { // programs that keep folders as files stumble over them
+			return fmt.Errorf("%w: %q has a level that is only dots", storage.ErrBadName, name)
+		}
+	}
+	return nil
+}
+
 // maxUse bounds a special use.
 const maxUse = 32
 
@@ -156,8 +170,8 @@ func (h *home) create(ctx context.Context, name, use string) error {
 	if len(use) > maxUse || use != "" && (use[0] != '\\' || !maildir.ValidKeyword(use[1:])) {
 		return fmt.Errorf("%w: special use %q", storage.ErrBadName, use)
 	}
-	if strings.ContainsAny(name, "*%") {
-		return fmt.Errorf("%w: %q has a wildcard", storage.ErrBadName, name)
+	if err := checkNewName(name); err != nil {
+		return err
 	}
 	h.admin.Lock()
 	defer h.admin.Unlock()

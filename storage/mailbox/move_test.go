@@ -38,3 +38,45 @@ func TestMoveOfTwo(t *testing.T) {
 		}
 	}
 }
+
+// TestMoveUnderFlagging: a message can be copied and moved while others never stop to change its flags, each of which is
+// another name of its file.
+func TestMoveUnderFlagging(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	m, home := l.mailbox("ann", "INBOX"), l.home("ann")
+	l.mailbox("ann", "Trash")
+	for range 20 {
+		uid := l.append("ann", "INBOX", "text", AppendOptions{})
+		stop, begun := make(chan struct{}), make(chan struct{})
+		var flagger sync.WaitGroup
+		flagger.Go(func() {
+			for i := 0; ; i++ {
+				op := []storage.FlagOp{storage.AddFlags, storage.RemoveFlags}[i%2]
+				if _, err := m.Flag(t.Context(), []storage.UID{uid}, op, storage.Flagged, []string{"busy"}, 0); err != nil {
+					t.Errorf("flag: %v", err)
+				}
+				if i == 0 {
+					close(begun)
+				}
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+		<-begun
+		if done, err := m.Copy(t.Context(), []storage.UID{uid}, home, "Trash", storage.Quota{}); err != nil || len(done.To) != 1 {
+			t.Errorf("copy: %v, %v", done, err)
+		}
+		if done, err := m.Move(t.Context(), []storage.UID{uid}, home, "Trash", storage.Quota{}); err != nil || len(done.To) != 1 {
+			t.Errorf("move: %v, %v", done, err)
+		}
+		close(stop)
+		flagger.Wait()
+	}
+	if got := m.View().Len(); got != 0 {
+		t.Errorf("%d messages are left behind", got)
+	}
+}

@@ -62,8 +62,8 @@ func (h *home) rename(ctx context.Context, from, to string) error {
 	if strings.HasPrefix(to, from+"/") {
 		return fmt.Errorf("%w: %s is below it", storage.ErrNotPermitted, to)
 	}
-	if strings.ContainsAny(to, "*%") {
-		return fmt.Errorf("%w: %q has a wildcard", storage.ErrBadName, to)
+	if err := checkNewName(to); err != nil {
+		return err
 	}
 	h.admin.Lock()
 	defer h.admin.Unlock()
