@@ -302,3 +302,45 @@ func TestFrozen(t *testing.T) {
 		}
 	}
 }
+
+// TestImpatientCaller: a caller who leaves says nothing about the server, so the other connections to it stay.
+func TestImpatientCaller(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	p := newProxy(t, s)
+	c := connect(t, nil, client.Options{URIs: []string{p.uri}, BindDN: frontend, Password: "frontend-password", PoolSize: 2})
+	freeze := func(sig syscall.Signal) {
+		t.Helper()
+		if err := syscall.Kill(s.Pid(), sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	freeze(syscall.SIGSTOP)
+	var pings sync.WaitGroup
+	for range 2 {
+		pings.Go(func() {
+			if err := c.Ping(t.Context()); err != nil {
+				t.Errorf("ping: %v", err)
+			}
+		})
+	}
+	for begin := time.Now(); p.count() < 2 && time.Since(begin) < 5*time.Second; time.Sleep(time.Millisecond) {
+	}
+	freeze(syscall.SIGCONT)
+	pings.Wait()
+	before := p.count()
+
+	freeze(syscall.SIGSTOP)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := c.Ping(ctx); !errors.Is(err, directory.ErrUnavailable) {
+		t.Errorf("ping of the impatient: %v, want %v", err, directory.ErrUnavailable)
+	}
+	freeze(syscall.SIGCONT)
+	if err := c.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got := p.count(); before != 2 || got != before {
+		t.Errorf("%d connections, then %d; want 2 and no new one", before, got)
+	}
+}

@@ -156,8 +156,11 @@ func (p *pool) release(c *conn, alive bool) {
 // dead closes what is idle of a server whose connection broke, since the rest of its age is probably broken too. A
 // server that did not answer in time is left for the next one.
 func (p *pool) dead(ctx context.Context, s *server, err error) {
-	if context.Cause(ctx) == errTimeout {
+	switch cause := context.Cause(ctx); {
+	case cause == errTimeout:
 		p.client.down(s, err)
+	case cause != nil:
+		return // the caller left: nothing is known of the server
 	}
 	p.discard(func(c *conn) bool { return c.server == s })
 }

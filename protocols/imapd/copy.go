@@ -37,9 +37,7 @@ func (s *session) Move(w *imapserver.MoveWriter, set imap.NumSet, dest string) e
 	if err != nil {
 		return s.reply(err)
 	}
-	if len(picked) == 0 {
-		return s.reply(s.exists(dest))
-	}
+	// Also when nothing is left to move: an earlier try may have been told that the disk failed behind it.
 	moved, err := s.box.mailbox.Move(s.ctx, picked.uids(), s.home, dest, s.quota())
 	if err != nil {
 		return s.reply(tryCreate(err))
