@@ -25,6 +25,8 @@ func TestCertificate(t *testing.T) {
 		untrusted, ocsp := newAuthority(t, "Untrusted"), newAuthority(t, "OCSP")
 		middle := none.below(t, "Middle")
 		softMiddle := ca.below(t, "Middle without a list")
+		twice := newAuthority(t, "Twice")
+		crossed := &authority{key: twice.key, cert: sign(t, authorityTemplate("Twice"), none.cert, twice.key, none.key)}
 
 		// give maps a certificate to an account.
 		give := func(login string, cert *x509.Certificate, kind string) *x509.Certificate {
@@ -51,6 +53,9 @@ func TestCertificate(t *testing.T) {
 		trust("plain", plain, plain.crl(t, nil), []string{lookup.KindSHA256}, "")
 		trust("stale", stale, stale.crlUntil(t, time.Now().Add(-time.Hour), nil), all, lookup.CRLHard)
 		trust("soft", soft, soft.crlUntil(t, time.Now().Add(-time.Hour), []*x509.Certificate{revokedStale}), all, lookup.CRLSoft)
+		revokedTwice := give("alice", twice.leaf(t, leafOptions{}), "")
+		trust("crossed", crossed, nil, all, lookup.CRLSoft)
+		trust("twice", twice, twice.crl(t, []*x509.Certificate{revokedTwice}), all, lookup.CRLHard)
 		trust("none", none, nil, all, lookup.NoRevocation)
 		trust("missing", missing, nil, all, lookup.CRLHard)
 		trust("untrusted", untrusted, nil, all, lookup.NoRevocation)
@@ -94,6 +99,9 @@ func TestCertificate(t *testing.T) {
 			{"through an intermediate that comes along", []*x509.Certificate{give("bob", middle.leaf(t, leafOptions{}), ""), middle.cert}, "bob", nil},
 			{"through an intermediate that does not", []*x509.Certificate{give("bob", middle.leaf(t, leafOptions{}), "")}, "", directory.ErrWrong},
 			{"through an intermediate without a list, hard", []*x509.Certificate{give("bob", softMiddle.leaf(t, leafOptions{}), ""), softMiddle.cert}, "", directory.ErrRefused},
+			{"revoked, its issuer cross-signed", []*x509.Certificate{revokedTwice}, "", directory.ErrRefused},
+			{"revoked, with the cross-signed issuer beside it", []*x509.Certificate{revokedTwice, crossed.cert}, "", directory.ErrRefused},
+			{"not revoked, its issuer cross-signed", []*x509.Certificate{give("alice", twice.leaf(t, leafOptions{}), "")}, "alice", nil},
 			{"none", nil, "", directory.ErrWrong},
 			{"too many", slices.Repeat([]*x509.Certificate{good}, 9), "", directory.ErrWrong},
 		}

@@ -5,6 +5,7 @@
 package auth
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -189,12 +190,13 @@ func (a *Authenticator) revoked(list []lookup.Authority, authority lookup.Author
 	return nil
 }
 
-// listsOf returns the revocation lists that an issuer signed.
+// listsOf returns the revocation lists that an issuer signed. An issuer is a name with a key: it may have several
+// certificates, of its own and cross-signed by others, and its list counts for what any of them leads to.
 func listsOf(list []lookup.Authority, issuer *x509.Certificate) []*lookup.CRL {
 	var crls []*lookup.CRL
 	for _, authority := range list {
 		for _, crl := range authority.CRLs {
-			if crl.Issuer.Equal(issuer) {
+			if bytes.Equal(crl.Issuer.RawSubject, issuer.RawSubject) && bytes.Equal(crl.Issuer.RawSubjectPublicKeyInfo, issuer.RawSubjectPublicKeyInfo) {
 				crls = append(crls, crl)
 			}
 		}
