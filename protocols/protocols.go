@@ -22,12 +22,14 @@ type Peer struct {
 	Local netip.AddrPort       // our end
 	Unix  bool                 // connected by unix socket
 	TLS   *tls.ConnectionState // nil in the clear
+
+	Forwarded bool // Addr and Local are what a forwarder says, and the way to it is not known
 }
 
 // Private reports whether what is sent cannot be overheard: TLS, a unix socket, or loopback. Only then are plaintext
-// passwords taken.
+// passwords taken. A client that comes by a forwarder is never near, whatever address it is said to have.
 func (p Peer) Private() bool {
-	return p.TLS != nil || p.Unix || p.Addr.Addr().Unmap().IsLoopback()
+	return p.TLS != nil || !p.Forwarded && (p.Unix || p.Addr.Addr().Unmap().IsLoopback())
 }
 
 // String is the form for logs and trace headers.

@@ -143,16 +143,23 @@ func (p *platform) openServers() error {
 	fromOthers := inbound.New(p.resolver, deliverer, inbound.Options{Hostname: p.cfg.Hostname})
 	fromUsers := submit.New(p.resolver, deliverer, submit.Options{Hostname: p.cfg.Hostname})
 
+	forwarders, err := p.cfg.Listen.ForwarderNetworks()
+	if err != nil {
+		return err
+	}
 	smtpOptions := smtpd.Options{
-		Hostname: p.cfg.Hostname, TLS: plain, Log: p.log,
+		Forwarders: forwarders,
+		Hostname:   p.cfg.Hostname, TLS: plain, Log: p.log,
 		MaxBytes: p.cfg.Limits.MessageBytes, MaxRcpts: p.cfg.Limits.Recipients,
 		MaxConns: p.cfg.Limits.Connections, MaxConnsOfPeer: p.cfg.Limits.ConnectionsPerPeer,
 	}
+	smtpOptions.GreetPause = time.Duration(p.cfg.Limits.GreetPause)
 	mx, lmtp := smtpd.NewMX(fromOthers, smtpOptions), smtpd.NewLMTP(fromOthers, smtpOptions)
 	smtpOptions.TLS = users
 	submission := smtpd.NewSubmission(fromUsers, p.door, smtpOptions)
 	imap := imapd.New(p.door, p.store, imapd.Options{
-		Hostname: p.cfg.Hostname, TLS: users, Log: p.log,
+		Forwarders: forwarders,
+		Hostname:   p.cfg.Hostname, TLS: users, Log: p.log,
 		MaxBytes: p.cfg.Limits.MessageBytes, Idle: time.Duration(p.cfg.Limits.Idle),
 		MaxConns: p.cfg.Limits.Connections, MaxConnsOfPeer: p.cfg.Limits.ConnectionsPerPeer,
 	})

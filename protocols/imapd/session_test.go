@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"net/netip"
 	"runtime"
 	"slices"
 	"strings"
@@ -133,6 +134,26 @@ func TestPrivacy(t *testing.T) {
 	}
 	if rest, err := w.in.ReadString('\n'); err == nil && strings.HasPrefix(rest, "b ") {
 		t.Errorf("a command from before the handshake was answered: %q", rest)
+	}
+}
+
+// TestForwarder: who comes by a forwarder is not near, whatever address the forwarder names.
+func TestForwarder(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, Options{Forwarders: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
+	w := s.connect(t, nil)
+	w.send("PROXY TCP4 127.0.0.1 127.0.0.1 4711 143\n")
+	if got := w.line(); !strings.Contains(got, "LOGINDISABLED") {
+		t.Errorf("greeting: %q", got)
+	}
+	w.startTLS(s.clientTLS(nil))
+	if got := w.do(`LOGIN alice "` + password + `"`); !strings.HasPrefix(got[0], "x OK") {
+		t.Errorf("LOGIN after STARTTLS: %q", got)
+	}
+	w = s.connect(t, nil)
+	w.send("x NOOP\n") // nobody speaks for it
+	if rest, err := w.in.ReadString('\n'); err == nil {
+		t.Errorf("without a forwarder's word: %q", rest)
 	}
 }
 

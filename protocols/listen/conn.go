@@ -3,11 +3,15 @@ package listen
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Why a read of a guarded connection ended. All three are time-outs (net.Error, os.ErrDeadlineExceeded) and sticky:
@@ -39,8 +43,12 @@ type conn struct {
 	net.Conn
 	id    string
 	gate  *Gate
-	of    netip.Prefix
+	of    netip.Prefix // what it is counted as; guarded by the gate
 	write time.Duration
+
+	forwarded bool // it begins with an intro
+	intro     sync.Once
+	introErr  error
 
 	mu       sync.Mutex // guards what follows, and that the deadline of Conn fits it
 	idle     time.Duration
@@ -48,14 +56,22 @@ type conn struct {
 	held     int  // commands in hand that a drain lets finish
 	draining bool // Read fails as soon as nothing is held
 	fault    error
+	said     intro
 }
 
 // Read waits for data no longer than the idle time, and not beyond the end of the connection's life.
 func (c *conn) Read(p []byte) (int, error) {
+	if err := c.introduce(); err != nil {
+		return 0, err
+	}
 	if err := c.arm(); err != nil {
 		return 0, err
 	}
-	n, err := c.Conn.Read(p)
+	var from io.Reader = c.Conn
+	if c.forwarded {
+		from = c.said.in
+	}
+	n, err := from.Read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, c.timedOut()
 	}
@@ -98,6 +114,9 @@ func (c *conn) timedOut() error {
 // Write gives the peer a bounded time to take p. When the connection's life is over there is that much time once more
 // for the last words.
 func (c *conn) Write(p []byte) (int, error) {
+	if err := c.introduce(); err != nil {
+		return 0, err
+	}
 	c.mu.Lock()
 	last := c.end
 	c.mu.Unlock()
@@ -163,6 +182,30 @@ func Limit(c net.Conn, idle, life time.Duration) {
 	guarded.mu.Lock()
 	defer guarded.mu.Unlock()
 	guarded.idle, guarded.end = idle, time.Now().Add(life)
+}
+
+// SpeaksWithin reports whether the client of c says something within that time, without taking it. A forwarded connection is
+// not looked at. c came through a [Gate]; see [Limit].
+func SpeaksWithin(c net.Conn, wait time.Duration) bool {
+	guarded := mustFind(c)
+	socket, ok := guarded.Conn.(syscall.Conn)
+	if !ok || guarded.forwarded {
+		return false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil || guarded.Conn.SetReadDeadline(time.Now().Add(wait)) != nil {
+		return false
+	}
+	var n int
+	err = raw.Read(func(fd uintptr) (done bool) {
+		var failed error
+		n, _, failed = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return failed != unix.EAGAIN
+	})
+	guarded.mu.Lock()
+	defer guarded.mu.Unlock()
+	guarded.wake() // a drain may have come between
+	return err == nil && n > 0
 }
 
 func mustFind(c net.Conn) *conn {

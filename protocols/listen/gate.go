@@ -23,6 +23,10 @@ type Options struct {
 	MaxConnsOfPeer int           // open at once from one address, in IPv6 from one /64; 0 = 200. Not for unix sockets
 	Refusal        string        // sent in the clear to a connection above a limit before it is closed; may be empty
 	Log            *slog.Logger  // nil = discard
+
+	// Forwarders are the addresses of load balancers. Their connections must begin with the PROXY protocol, and the client
+	// it names is the peer, for limits, networks and logs. Nobody else is believed.
+	Forwarders []netip.Prefix
 }
 
 // A Gate counts and bounds the connections of one server, however many listeners it has. All methods may be called
@@ -101,13 +105,16 @@ func (g *Gate) Shutdown(ctx context.Context) error {
 // the limits: strangers who take all the places must not shut out the server's own parts.
 func (g *Gate) admit(c net.Conn, own bool) (*conn, bool) {
 	guarded := &conn{
-		Conn:  c,
-		id:    freshID(),
-		gate:  g,
-		of:    network(c.RemoteAddr()),
-		idle:  g.opts.Idle,
-		end:   time.Now().Add(g.opts.Life),
-		write: g.opts.Write,
+		Conn:      c,
+		id:        freshID(),
+		gate:      g,
+		forwarded: !own && g.forwards(c.RemoteAddr()),
+		idle:      g.opts.Idle,
+		end:       time.Now().Add(g.opts.Life),
+		write:     g.opts.Write,
+	}
+	if !guarded.forwarded { // else it counts as the client's, once that is known
+		guarded.of = network(c.RemoteAddr())
 	}
 	switch reason := g.count(guarded, own); reason {
 	case "":
@@ -135,10 +142,12 @@ func (g *Gate) count(c *conn, own bool) (reason string) {
 	case g.opts.MaxConns > 0 && len(g.conns) >= g.opts.MaxConns:
 		return "too many connections"
 	case g.opts.MaxConnsOfPeer > 0 && c.of.IsValid() && g.ofPeer[c.of] >= g.opts.MaxConnsOfPeer:
-		return "too many connections from this address"
+		return errTooManyOfPeer.Error()
 	}
 	g.conns[c] = true
-	g.ofPeer[c.of]++
+	if c.of.IsValid() {
+		g.ofPeer[c.of]++
+	}
 	g.open.Add(1)
 	return ""
 }
@@ -151,8 +160,10 @@ func (g *Gate) release(c *conn) {
 		return
 	}
 	delete(g.conns, c)
-	if g.ofPeer[c.of]--; g.ofPeer[c.of] == 0 {
-		delete(g.ofPeer, c.of)
+	if c.of.IsValid() {
+		if g.ofPeer[c.of]--; g.ofPeer[c.of] == 0 {
+			delete(g.ofPeer, c.of)
+		}
 	}
 	g.open.Done()
 }

@@ -70,6 +70,7 @@ var (
 	replyClosing   = protocols.Reply{Code: 421, Enhanced: "4.3.2", Text: "shutting down, try again later"}
 	replyEnough    = protocols.Reply{Code: 421, Enhanced: "4.7.0", Text: "too many errors, closing"}
 	replyMany      = protocols.Reply{Code: 421, Enhanced: "4.7.0", Text: "too many messages in one session, come again"}
+	replyEarly     = protocols.Reply{Code: 554, Enhanced: "5.5.1", Text: "you speak before the greeting"}
 )
 
 // reply makes of an error what the peer hears. It hears nothing that is not in this file, in a [protocols.Reply] or in

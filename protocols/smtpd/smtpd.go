@@ -20,6 +20,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -56,6 +57,10 @@ type Options struct {
 	Life           time.Duration
 	MaxConns       int
 	MaxConnsOfPeer int
+	Forwarders     []netip.Prefix
+
+	// GreetPause is how long clients of an MX wait for the greeting. Who speaks meanwhile is no mail server, and refused.
+	GreetPause time.Duration
 }
 
 func (o Options) withDefaults(lmtp bool) Options {
@@ -120,6 +125,7 @@ func NewMX(in *inbound.Acceptor, opts Options) *Server {
 
 // NewLMTP returns a server for mail from an MTA beside us, which gets an answer for each recipient.
 func NewLMTP(in *inbound.Acceptor, opts Options) *Server {
+	opts.GreetPause = 0
 	s := newServer(opts, true)
 	s.open = in
 	return s
@@ -128,6 +134,7 @@ func NewLMTP(in *inbound.Acceptor, opts Options) *Server {
 // NewSubmission returns a server for those whom door lets in. Whether a TLS handshake asks for a client certificate,
 // which EXTERNAL needs, is in opts.TLS.
 func NewSubmission(desks *submit.Acceptor, door *login.Door, opts Options) *Server {
+	opts.GreetPause = 0
 	s := newServer(opts, false)
 	s.door, s.desks = door, desks
 	return s
@@ -139,8 +146,9 @@ func newServer(opts Options, lmtp bool) *Server {
 	s.ctx, s.cut = context.WithCancel(context.Background())
 	s.gate = listen.NewGate(listen.Options{
 		Idle: opts.Idle, Life: opts.Life, MaxConns: opts.MaxConns, MaxConnsOfPeer: opts.MaxConnsOfPeer,
-		Refusal: fmt.Sprintf("421 4.7.0 %s too many connections\r\n", opts.Hostname),
-		Log:     opts.Log,
+		Forwarders: opts.Forwarders,
+		Refusal:    fmt.Sprintf("421 4.7.0 %s too many connections\r\n", opts.Hostname),
+		Log:        opts.Log,
 	})
 	s.smtp = smtp.NewServer(smtp.BackendFunc(s.newSession))
 	s.smtp.Domain = opts.Hostname
@@ -164,7 +172,7 @@ func (s *Server) Serve(l net.Listener, implicitTLS bool) error {
 	}
 	defer s.work.Done()
 	defer l.Close()
-	var guarded net.Listener = wires{s.gate.Guard(l)}
+	var guarded net.Listener = wires{s.gate.Guard(l), s.opts.GreetPause, replyEarly.Error() + "\r\n"}
 	if implicitTLS {
 		guarded = tls.NewListener(guarded, s.opts.TLS)
 	}

@@ -6,6 +6,9 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"time"
+
+	"github.com/dirpost/dirpost/protocols/listen"
 )
 
 // A wire lies between the gate and TLS. Once hung up it has nothing more to read, so that go-smtp ends the connection
@@ -14,6 +17,9 @@ type wire struct {
 	net.Conn
 	hung  atomic.Bool
 	ended atomic.Bool // a read has found the end
+
+	pause time.Duration // before the first write, which is the greeting; who speaks meanwhile hears early instead
+	early string
 
 	dry     atomic.Bool // reads find nothing; see whole
 	records records     // for the one who reads
@@ -54,8 +60,26 @@ func wireBelow(c net.Conn) *wire {
 	return c.(*wire)
 }
 
+// Write sends p, and the greeting after a pause.
+func (w *wire) Write(p []byte) (int, error) {
+	pause := w.pause
+	w.pause = 0
+	if pause <= 0 || !listen.SpeaksWithin(w, pause) {
+		return w.Conn.Write(p)
+	}
+	w.hangUp()
+	if _, err := io.WriteString(w.Conn, w.early); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
 // wires makes a wire of every connection.
-type wires struct{ net.Listener }
+type wires struct {
+	net.Listener
+	pause time.Duration
+	early string
+}
 
 // Accept waits for the next connection.
 func (l wires) Accept() (net.Conn, error) {
@@ -63,5 +87,5 @@ func (l wires) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wire{Conn: c}, nil
+	return &wire{Conn: c, pause: l.pause, early: l.early}, nil
 }

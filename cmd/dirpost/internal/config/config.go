@@ -48,6 +48,7 @@ type Listen struct {
 	LMTP        []string `toml:"lmtp" doc:"Mail from an MTA of your own, for local mailboxes only. Never on a public address: it asks nobody who he is."`
 	IMAP        []string `toml:"imap" doc:"IMAP with STARTTLS. Usually :143."`
 	IMAPS       []string `toml:"imaps" doc:"IMAP over implicit TLS. Usually :993."`
+	Forwarders  []string `toml:"forwarders" doc:"Addresses or networks of load balancers in front of the mail services, which must begin every connection with the PROXY protocol (version 1 or 2). The client they name is the one that counts, and it is never taken for near."`
 	LDAP        []string `toml:"ldap" doc:"The embedded directory with StartTLS, for directory tools. Loopback unless you know better."`
 	LDAPI       string   `toml:"ldapi" doc:"Unix socket of the embedded directory. dirpost's own commands use it."`
 	Status      []string `toml:"status" doc:"/healthz and /metrics (Prometheus) over HTTP. Never on a public address: it asks nobody who he is."`
@@ -66,6 +67,7 @@ type Limits struct {
 	Recipients         int      `toml:"recipients" doc:"Recipients of one message."`
 	Connections        int      `toml:"connections" doc:"Connections of one listener."`
 	ConnectionsPerPeer int      `toml:"connections_per_peer" doc:"Connections of one client address to one listener; loopback and unix sockets are not counted."`
+	GreetPause         Duration `toml:"greet_pause" doc:"Strangers on the MX wait this long for the greeting; who speaks meanwhile is no mail server, and is refused. 0s: no pause."`
 	Idle               Duration `toml:"idle" doc:"A mail client may be silent this long in IMAP (at least 30m, RFC 9051)."`
 }
 
@@ -171,6 +173,9 @@ func (c *Config) check() error {
 	if c.Limits.Recipients < 100 {
 		wrong("limits.recipients = %d: RFC 5321 section 4.5.3.1.8 asks for at least 100", c.Limits.Recipients)
 	}
+	if c.Limits.GreetPause < 0 || c.Limits.GreetPause > Duration(30*time.Second) {
+		wrong("limits.greet_pause: from 0s to 30s, or real mail servers lose patience")
+	}
 	if c.Limits.Idle < Duration(30*time.Minute) {
 		wrong("limits.idle: RFC 9051 section 5.4 asks for at least 30m")
 	}
@@ -254,10 +259,29 @@ func (l *Listen) check(embedded bool) []error {
 			}
 		}
 	}
+	if _, err := l.ForwarderNetworks(); err != nil {
+		errs = append(errs, fmt.Errorf("listen.forwarders: %w", err))
+	}
 	if embedded && l.LDAPI == "" {
 		errs = append(errs, errors.New("listen.ldapi is empty: the embedded directory needs its unix socket"))
 	}
 	return errs
+}
+
+// ForwarderNetworks returns the forwarders as networks.
+func (l *Listen) ForwarderNetworks() ([]netip.Prefix, error) {
+	var networks []netip.Prefix
+	for _, text := range l.Forwarders {
+		network, err := netip.ParsePrefix(text)
+		if addr, one := netip.ParseAddr(text); one == nil {
+			network, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		}
+		if err != nil || network.Bits() == 0 {
+			return nil, fmt.Errorf("%q: write an address or a network such as 192.0.2.0/24", text)
+		}
+		networks = append(networks, network.Masked())
+	}
+	return networks, nil
 }
 
 func (l Log) level() (slog.Level, error) {

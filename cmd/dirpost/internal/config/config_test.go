@@ -30,6 +30,9 @@ func TestParseNamesLineKeyAndRemedy(t *testing.T) {
 		{"not TOML", "hostname = \n", []string{"line 1"}},
 		{"duplicate key", "data = 'a'\ndata = 'b'\n", []string{"line 2", "data"}},
 		{"bad duration", keyPair + "[limits]\nidle = '5'\n", []string{"line 5", "no duration"}},
+		{"a forwarder that is no address", keyPair + "[listen]\nforwarders = ['balancer']\n", []string{"listen.forwarders", "balancer"}},
+		{"everybody a forwarder", keyPair + "[listen]\nforwarders = ['0.0.0.0/0']\n", []string{"listen.forwarders"}},
+		{"too long a pause", keyPair + "[limits]\ngreet_pause = '5m'\n", []string{"limits.greet_pause"}},
 		{"too short a duration", keyPair + "[limits]\nidle = '5m'\n", []string{"at least 30m"}},
 		{"passwords in the clear", keyPair + "[directory]\nembedded = false\nuris = ['ldap://ldap.example.org']\n", []string{"start_tls"}},
 		{"clear text on loopback", keyPair + "[directory]\nembedded = false\nuris = ['ldap://127.0.0.1:1389']\n", nil},
@@ -76,7 +79,7 @@ func TestWrittenFileReadsBackTheSame(t *testing.T) {
 		if len(want.Listen.MX) == 0 {
 			want.Listen.MX = []string{}
 		}
-		for _, empty := range []*[]string{&want.Directory.URIs} {
+		for _, empty := range []*[]string{&want.Directory.URIs, &want.Listen.Forwarders} {
 			if *empty == nil {
 				*empty = []string{}
 			}
