@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
+	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/protocols/controld"
 )
 
@@ -29,6 +30,9 @@ func (p *platform) controlSource() controld.Source {
 		Status:  func(ctx context.Context) any { return p.report(ctx) },
 		Metrics: p.meters.registry,
 		Reload:  func(context.Context) (any, error) { return p.reload() },
+		Queue:   func() any { return queueViews(p.queue.Items()) },
+		Retry:   p.queue.Retry,
+		Drop:    p.queue.Drop,
 	}
 	if p.embedded != nil {
 		source.Snapshot = p.embedded.tree.Backup
@@ -84,6 +88,9 @@ func askServer(ctx context.Context, cfg config.Config, method, path string) (*ht
 	}
 	var refusal struct{ Error string }
 	if json.Unmarshal(text, &refusal) == nil && refusal.Error != "" {
+		if resp.StatusCode == http.StatusNotFound {
+			return nil, fmt.Errorf("%w: %s", directory.ErrNotFound, refusal.Error)
+		}
 		return nil, errors.New(refusal.Error)
 	}
 	return nil, fmt.Errorf("the server says %s: %s", resp.Status, bytes.TrimSpace(text))

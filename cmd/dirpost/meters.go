@@ -86,6 +86,14 @@ func (m *meters) watch(p *platform) {
 			set(float64(e.traffic.open.Load()), e.name)
 		}
 	}, "service")
+	r.Gauge("dirpost_queue_messages", "Messages accepted and not yet with everybody they are for.", func(set setter) {
+		set(float64(p.queueReport().Messages))
+	})
+	r.Gauge("dirpost_queue_oldest_timestamp_seconds", "When the oldest of them arrived; absent while there is none.", func(set setter) {
+		if q := p.queueReport(); q.Messages > 0 {
+			set(float64(q.Oldest.Unix()))
+		}
+	})
 	r.Gauge("dirpost_certificate_expiry_timestamp_seconds", "When a server certificate ends.", func(set setter) {
 		for _, c := range p.certs.Expiry() {
 			set(float64(c.NotAfter.Unix()), c.File)

@@ -18,7 +18,7 @@ import (
 func statusCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "status",
-		Usage: "show how the running server is: sessions, directory, disk, certificates",
+		Usage: "show how the running server is: sessions, directory, queue, disk, certificates",
 		Description: `Exit status: 0 it runs and is well, 1 it is not, or does not answer.
 
 Examples:
@@ -56,6 +56,7 @@ type statusReport struct {
 	Problems     []string            `json:"problems"` // empty = it is well
 	Services     []serviceReport     `json:"services"`
 	Directory    directoryReport     `json:"directory"`
+	Queue        queueReport         `json:"queue"`
 	Disks        []diskReport        `json:"disks"`
 	Certificates []certificateReport `json:"certificates"`
 	Process      processReport       `json:"process"`
@@ -74,6 +75,11 @@ type directoryReport struct {
 	Answers  bool     `json:"answers"`
 	Millis   float64  `json:"milliseconds"` // until it answered
 	Err      string   `json:"error,omitempty"`
+}
+
+type queueReport struct {
+	Messages int       `json:"messages"`
+	Oldest   time.Time `json:"oldest,omitzero"` // when it arrived
 }
 
 type diskReport struct {
@@ -103,7 +109,7 @@ type processReport struct {
 func (p *platform) report(ctx context.Context) statusReport {
 	r := statusReport{
 		Version: version, PID: os.Getpid(), Hostname: p.cfg.Hostname, Started: p.began,
-		Directory: p.directoryReport(ctx), Disks: p.disks(), Process: ownProcess(),
+		Directory: p.directoryReport(ctx), Queue: p.queueReport(), Disks: p.disks(), Process: ownProcess(),
 	}
 	for _, e := range p.endpoints {
 		r.Services = append(r.Services, serviceReport{e.name, e.addresses, e.traffic.open.Load(), e.traffic.total.Load()})
@@ -169,6 +175,15 @@ func (p *platform) directoryReport(ctx context.Context) directoryReport {
 	return r
 }
 
+func (p *platform) queueReport() queueReport {
+	items := p.queue.Items()
+	r := queueReport{Messages: len(items)}
+	if len(items) > 0 {
+		r.Oldest = items[0].Received
+	}
+	return r
+}
+
 func (p *platform) disks() []diskReport {
 	var disks []diskReport
 	for _, d := range []diskReport{{What: "data", Path: p.cfg.Data}, {What: "cache", Path: p.cfg.Cache}} {
@@ -227,7 +242,7 @@ func (r *statusReport) print(w io.Writer) error {
 	if !r.Directory.Answers {
 		answer = r.Directory.Err
 	}
-	rows = [][]string{{"directory", name, answer}}
+	rows = [][]string{{"directory", name, answer}, {"queue", "", r.Queue.String()}}
 	for _, d := range r.Disks {
 		rows = append(rows, []string{d.What, d.Path, fmt.Sprintf("%s free of %s", bytesText(d.FreeBytes), bytesText(d.TotalBytes))})
 	}
@@ -238,6 +253,17 @@ func (r *statusReport) print(w io.Writer) error {
 	rows = append(rows, []string{"process", bytesText(r.Process.ResidentBytes),
 		fmt.Sprintf("%d of %d descriptors, %d goroutines", r.Process.OpenFiles, r.Process.MaxFiles, r.Process.Goroutines)})
 	return printTable(w, []string{"PART", "WHERE", "STATE"}, rows)
+}
+
+// String tells it to a person.
+func (q queueReport) String() string {
+	switch q.Messages {
+	case 0:
+		return "empty"
+	case 1:
+		return "1 message, since " + q.Oldest.Format(time.DateTime)
+	}
+	return fmt.Sprintf("%d messages, the oldest since %s", q.Messages, q.Oldest.Format(time.DateTime))
 }
 
 // bytesText writes a number of octets for people.

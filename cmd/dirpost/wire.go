@@ -25,6 +25,7 @@ import (
 	"github.com/dirpost/dirpost/protocols/imapd"
 	"github.com/dirpost/dirpost/protocols/inbound"
 	"github.com/dirpost/dirpost/protocols/login"
+	"github.com/dirpost/dirpost/protocols/queue"
 	"github.com/dirpost/dirpost/protocols/smtpd"
 	"github.com/dirpost/dirpost/protocols/submit"
 	"github.com/dirpost/dirpost/storage"
@@ -51,6 +52,7 @@ type platform struct {
 	auth      *auth.Authenticator
 	certs     *certs.Store
 	store     *mailbox.Store
+	queue     *queue.Queue
 	door      *login.Door
 	meters    *meters
 	endpoints []endpoint
@@ -140,13 +142,18 @@ func (p *platform) openStore() (err error) {
 func (p *platform) openServers() error {
 	plain, users := p.certs.Server(nil), p.certs.Server(p.authorityHints)
 	deliverer := delivery.New(p.store, delivery.Options{Log: p.log, Observe: p.meters.delivery})
-	fromOthers := inbound.New(p.resolver, deliverer, inbound.Options{Hostname: p.cfg.Hostname})
-	fromUsers := submit.New(p.resolver, deliverer, submit.Options{Hostname: p.cfg.Hostname})
-
 	forwarders, err := p.cfg.Listen.ForwarderNetworks()
 	if err != nil {
 		return err
 	}
+	p.queue, err = queue.Open(spoolFolder(p.cfg), p.store, p.resolver, deliverer, queue.Options{Hostname: p.cfg.Hostname, Log: p.log})
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, func(context.Context) error { return p.queue.Close() })
+	fromOthers := inbound.New(p.resolver, deliverer, p.queue, inbound.Options{Hostname: p.cfg.Hostname})
+	fromUsers := submit.New(p.resolver, deliverer, p.queue, submit.Options{Hostname: p.cfg.Hostname})
+
 	smtpOptions := smtpd.Options{
 		Forwarders: forwarders,
 		Hostname:   p.cfg.Hostname, TLS: plain, Log: p.log,
@@ -210,6 +217,9 @@ func (p *platform) authorityHints() *x509.CertPool {
 
 // homesFolder is where the homes of all mailboxes lie.
 func homesFolder(cfg config.Config) string { return filepath.Join(cfg.Data, "homes") }
+
+// spoolFolder is where messages wait that not everybody has yet.
+func spoolFolder(cfg config.Config) string { return filepath.Join(cfg.Data, "spool") }
 
 // frontendFile holds the password of the service entry of the embedded directory.
 func frontendFile(cfg config.Config) string { return filepath.Join(cfg.Data, "keys", "frontend") }

@@ -6,6 +6,8 @@
 //	GET  /status     the state as JSON                                 for administrators only
 //	POST /reload     read the configuration again; the answer is JSON  for administrators only
 //	GET  /directory  a copy of the embedded directory as of now        for administrators only
+//	GET  /queue      the messages in the queue as JSON                 for administrators only
+//	POST /queue/ID/retry, /queue/ID/drop                               for administrators only
 //
 // Nobody is asked who he is. Watchers are let in by [Server.Serve], administrators by [Server.ServeAdmin], whose
 // listener must be a unix socket that nobody else can open.
@@ -19,6 +21,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -40,6 +43,10 @@ type Source struct {
 
 	// Reload returns what /reload says, to be marshalled, or why everything stays as it is.
 	Reload func(context.Context) (any, error)
+
+	// Queue returns what /queue says, to be marshalled. Retry and Drop change one message; fs.ErrNotExist if there is none.
+	Queue       func() any
+	Retry, Drop func(id string) error
 
 	// Snapshot writes a copy of the embedded directory: it calls begin with the size, then writes that much. nil = there
 	// is none.
@@ -78,6 +85,9 @@ func New(source Source, log *slog.Logger) *Server {
 	admin.HandleFunc("GET /status", s.status)
 	admin.HandleFunc("POST /reload", s.reload)
 	admin.HandleFunc("GET /directory", s.directory)
+	admin.HandleFunc("GET /queue", func(w http.ResponseWriter, _ *http.Request) { s.answer(w, http.StatusOK, source.Queue()) })
+	admin.HandleFunc("POST /queue/{id}/retry", s.change(source.Retry))
+	admin.HandleFunc("POST /queue/{id}/drop", s.change(source.Drop))
 	s.watchers, s.admin = s.server(watchers), s.server(admin)
 	return s
 }
@@ -147,6 +157,22 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.answer(w, http.StatusOK, said)
+}
+
+// change makes a handler of a change to one message.
+func (s *Server) change(do func(id string) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		id := r.PathValue("id")
+		err := do(id)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			s.answer(w, http.StatusNotFound, map[string]string{"error": err.Error()})
+		case err != nil:
+			s.answer(w, http.StatusConflict, map[string]string{"error": err.Error()})
+		default:
+			s.answer(w, http.StatusOK, map[string]string{"id": id})
+		}
+	}
 }
 
 func (s *Server) answer(w http.ResponseWriter, code int, v any) {

@@ -5,15 +5,10 @@
 // stand for several mailboxes (a role, a group), and a mailbox for several recipients: each mailbox gets one copy of a
 // transaction.
 //
-// What a recipient is told, as long as there is no queue:
+// Who of several recipients is told what, and what becomes of those who cannot have it now, is decided above, in package
+// queue.
 //
-//   - every mailbox has it, or every one that could ever take it: 250. A member of a group who is over quota, or whose
-//     mailbox fails for good, is logged and misses this message; the group does not.
-//   - some mailbox failed for now: 451, also when others have the message. The client tries again, and those others get
-//     a second copy then. A queue, which would remember who has it, is not there yet.
-//   - all failed for good: that 5xx; all are full: 452.
-//
-// Start reading at [Deliverer.Deliver]. Package trace, below this one, reads and writes headers.
+// Start reading at [Deliverer.File]. Package trace, below this one, reads and writes headers.
 package delivery
 
 import (
@@ -78,7 +73,7 @@ func (d *Deliverer) Check(ctx context.Context, route directory.Route, size int64
 	}
 	var err error
 	for _, box := range route.Mailboxes {
-		err = d.room(ctx, box, size)
+		err = d.Room(ctx, box, size)
 		if err == nil || len(route.Mailboxes) > 1 && !errors.Is(err, storage.ErrOverQuota) {
 			return nil // somebody takes it, or may be able to by then
 		}
@@ -86,8 +81,9 @@ func (d *Deliverer) Check(ctx context.Context, route directory.Route, size int64
 	return err
 }
 
-// room says whether a mailbox has room for size octets.
-func (d *Deliverer) room(ctx context.Context, box directory.Mailbox, size int64) error {
+// Room says whether a mailbox has room for size octets (0 = not known): storage.ErrOverQuota, or an error that says nothing but
+// "not now".
+func (d *Deliverer) Room(ctx context.Context, box directory.Mailbox, size int64) error {
 	home, err := d.store.Home(box.ID)
 	if err != nil {
 		return fmt.Errorf("mailbox %s: %w", box.ID, err)
@@ -117,39 +113,9 @@ func (d *Deliverer) Stage(msg *trace.Message, top string) (*mailbox.Staged, erro
 	return staged, nil
 }
 
-// CheckAll is Check for every recipient of env, now that the size is known. Where one reply answers for all of them,
-// a full mailbox must be found before the first copy is filed: those who had got one would get another at each retry.
-func (d *Deliverer) CheckAll(ctx context.Context, env protocols.Envelope, size int64) error {
-	for _, rcpt := range env.Rcpts {
-		if err := d.Check(ctx, rcpt.Route, size); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Deliver files the sealed message in the INBOX of every mailbox of env's recipients and returns one error for each
-// recipient, in their order. Where it is nil the message is durable.
-func (d *Deliverer) Deliver(ctx context.Context, env protocols.Envelope, staged *mailbox.Staged) []error {
-	out := make([]error, len(env.Rcpts))
-	filed := map[string]error{} // by mailbox: who has it, or why not
-	for i, rcpt := range env.Rcpts {
-		results := make([]error, len(rcpt.Route.Mailboxes))
-		for j, box := range rcpt.Route.Mailboxes {
-			err, tried := filed[box.ID]
-			if !tried {
-				err = d.file(ctx, env, rcpt.Address, box, staged)
-				filed[box.ID] = err
-			}
-			results[j] = err
-		}
-		out[i] = d.outcome(env, rcpt, results)
-	}
-	return out
-}
-
-// file puts the message into one INBOX.
-func (d *Deliverer) file(ctx context.Context, env protocols.Envelope, rcpt directory.Address, box directory.Mailbox, staged *mailbox.Staged) (err error) {
+// File puts the sealed message into the INBOX of one mailbox of a recipient of env. When it returns nil the message is durable
+// there.
+func (d *Deliverer) File(ctx context.Context, env protocols.Envelope, rcpt directory.Address, box directory.Mailbox, staged *mailbox.Staged) (err error) {
 	begun := time.Now()
 	defer func() { d.observe(staged.Size(), time.Since(begun), err) }()
 	home, err := d.store.Home(box.ID)
@@ -163,39 +129,4 @@ func (d *Deliverer) file(ctx context.Context, env protocols.Envelope, rcpt direc
 	d.log.InfoContext(ctx, "delivered", "conn", env.Peer.ID, "mail", env.ID, "rcpt", rcpt.String(), "login", box.Login,
 		"from", env.From.String(), "uid", filed.UID, "bytes", staged.Size(), "took", time.Since(begun))
 	return nil
-}
-
-// outcome is what a recipient is told, given the results of its mailboxes; see the package comment.
-func (d *Deliverer) outcome(env protocols.Envelope, rcpt protocols.Recipient, results []error) error {
-	var last, passing error
-	filed := 0
-	for _, err := range results {
-		switch {
-		case err == nil:
-			filed++
-		case lasting(err):
-			last = err
-		default:
-			passing = err
-		}
-	}
-	if passing != nil {
-		return passing
-	}
-	if filed == 0 {
-		return last
-	}
-	for i, err := range results {
-		if err != nil {
-			d.log.Warn("member misses a message", "conn", env.Peer.ID, "mail", env.ID, "rcpt", rcpt.Address.String(),
-				"login", rcpt.Route.Mailboxes[i].Login, "err", err)
-		}
-	}
-	return nil
-}
-
-// lasting reports whether trying again soon is no use: only then may a group pass over a member. Whatever is not known
-// to be so is tried again.
-func lasting(err error) bool {
-	return errors.Is(err, storage.ErrOverQuota) || errors.Is(err, storage.ErrTooLarge)
 }

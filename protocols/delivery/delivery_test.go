@@ -21,7 +21,6 @@ import (
 // The mailboxes of these tests. The home of broken is a file, so that nothing can be filed there now.
 var (
 	ann    = directory.Mailbox{ID: "m-ann", Login: "ann"}
-	bob    = directory.Mailbox{ID: "m-bob", Login: "bob"}
 	full   = directory.Mailbox{ID: "m-full", Login: "full", Quota: directory.Quota{Bytes: 1}}
 	broken = directory.Mailbox{ID: "m-broken", Login: "broken"}
 )
@@ -56,110 +55,46 @@ func message(t *testing.T) *trace.Message {
 	return msg
 }
 
-func TestDeliver(t *testing.T) {
+// TestFile: the message is in the mailbox, or the error says why not, and both are in the log or not.
+func TestFile(t *testing.T) {
 	t.Parallel()
-	fault := syscall.ENOTDIR // what comes of a home that is a file
 	tests := []struct {
 		name  string
-		rcpts []protocols.Recipient
-		want  []error // one for each recipient
-		filed string  // who has how many
+		box   directory.Mailbox
+		want  error
+		files int
 	}{
-		{"one", []protocols.Recipient{rcpt(ann)}, []error{nil}, "ann 1, bob 0"},
-		{"a group", []protocols.Recipient{rcpt(ann, bob)}, []error{nil}, "ann 1, bob 1"},
-		{"each mailbox once", []protocols.Recipient{rcpt(ann), rcpt(bob, ann), rcpt(ann)}, []error{nil, nil, nil}, "ann 1, bob 1"},
-		{"full", []protocols.Recipient{rcpt(full), rcpt(ann)}, []error{storage.ErrOverQuota, nil}, "ann 1, bob 0"},
-		{"a full member does not refuse a group", []protocols.Recipient{rcpt(full, ann)}, []error{nil}, "ann 1, bob 0"},
-		{"a group of full members is full", []protocols.Recipient{rcpt(full, full)}, []error{storage.ErrOverQuota}, "ann 0, bob 0"},
-		{"broken", []protocols.Recipient{rcpt(broken), rcpt(ann)}, []error{fault, nil}, "ann 1, bob 0"},
-		{"a member who may be served later makes the group come again", []protocols.Recipient{rcpt(ann, broken, bob)}, []error{fault}, "ann 1, bob 1"},
-		{"later goes before full", []protocols.Recipient{rcpt(full, broken)}, []error{fault}, "ann 0, bob 0"},
-		{"one fault is the answer for all who share the mailbox", []protocols.Recipient{rcpt(broken), rcpt(broken)}, []error{fault, fault}, "ann 0, bob 0"},
+		{"room", ann, nil, 1},
+		{"full", full, storage.ErrOverQuota, 0},
+		{"broken", broken, syscall.ENOTDIR, 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			store, homes := newStore(t)
-			d := New(store, Options{})
+			var log strings.Builder
+			d := New(store, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
 			staged, err := d.Stage(message(t), "Top: 1\r\n")
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer staged.Discard()
-			got := d.Deliver(t.Context(), protocols.Envelope{ID: "i", Rcpts: tt.rcpts}, staged)
-			for i, want := range tt.want {
-				if !errors.Is(got[i], want) {
-					t.Errorf("recipient %d: got %v, want %v", i, got[i], want)
-				}
-			}
-			if filed := counts(t, homes); filed != tt.filed {
-				t.Errorf("got %s, want %s", filed, tt.filed)
-			}
-		})
-	}
-}
-
-// TestCheckAll: nobody gets a copy while a recipient is known to be full, a group of full members too.
-func TestCheckAll(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name  string
-		rcpts []protocols.Recipient
-		want  error
-	}{
-		{"room for all", []protocols.Recipient{rcpt(ann), rcpt(bob, ann)}, nil},
-		{"one is full", []protocols.Recipient{rcpt(ann), rcpt(full)}, storage.ErrOverQuota},
-		{"a member is full", []protocols.Recipient{rcpt(full, ann)}, nil},
-		{"all members are full", []protocols.Recipient{rcpt(ann), rcpt(full, full)}, storage.ErrOverQuota},
-		{"a member may be served later", []protocols.Recipient{rcpt(full, broken)}, nil},
-		{"nobody can tell", []protocols.Recipient{rcpt(broken)}, syscall.ENOTDIR},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			store, _ := newStore(t)
-			err := New(store, Options{}).CheckAll(t.Context(), protocols.Envelope{Rcpts: tt.rcpts}, 100)
-			if !errors.Is(err, tt.want) || tt.want == nil && err != nil {
+			if err := d.File(t.Context(), protocols.Envelope{ID: "i"}, rcpt().Address, tt.box, staged); !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
-		})
-	}
-}
-
-// counts says how many messages ann and bob have, all of which must be the one of these tests.
-func counts(t *testing.T, homes string) string {
-	t.Helper()
-	var out []string
-	for _, box := range []directory.Mailbox{ann, bob} {
-		files, err := filepath.Glob(filepath.Join(homes, box.ID, "Maildir", "new", "*"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, file := range files {
-			if text, err := os.ReadFile(file); err != nil || string(text) != "Top: 1\nSubject: x\n\nbody\n" {
-				t.Errorf("got %q, %v", text, err)
+			files, err := filepath.Glob(filepath.Join(homes, tt.box.ID, "Maildir", "new", "*"))
+			if err != nil || len(files) != tt.files {
+				t.Fatalf("files %q, %v; want %d", files, err, tt.files)
 			}
-		}
-		out = append(out, box.Login+" "+string(rune('0'+len(files))))
-	}
-	return strings.Join(out, ", ")
-}
-
-func TestMissedMessagesAreLogged(t *testing.T) {
-	t.Parallel()
-	store, _ := newStore(t)
-	var log strings.Builder
-	d := New(store, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
-	staged, err := d.Stage(message(t), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer staged.Discard()
-	d.Deliver(t.Context(), protocols.Envelope{ID: "i", Rcpts: []protocols.Recipient{rcpt(full, ann)}}, staged)
-	for _, want := range []string{`level=WARN msg="member misses a message" conn="" mail=i rcpt=rcpt@example.org login=full`, `level=INFO msg=delivered`} {
-		if !strings.Contains(log.String(), want) {
-			t.Errorf("got log %s, want %s", log.String(), want)
-		}
+			for _, file := range files {
+				if text, err := os.ReadFile(file); err != nil || string(text) != "Top: 1\nSubject: x\n\nbody\n" {
+					t.Errorf("filed %q, %v", text, err)
+				}
+			}
+			if said := strings.Contains(log.String(), "level=INFO msg=delivered"); said != (tt.want == nil) {
+				t.Errorf("log %q", log.String())
+			}
+		})
 	}
 }
 
@@ -210,9 +145,8 @@ func TestCheckOfFullMailbox(t *testing.T) {
 		if err := d.Check(t.Context(), rcpt(box).Route, 0); !errors.Is(err, want) {
 			t.Errorf("check: got %v, want %v", err, want)
 		}
-		got := d.Deliver(t.Context(), protocols.Envelope{Rcpts: []protocols.Recipient{rcpt(box)}}, staged)
-		if !errors.Is(got[0], want) {
-			t.Errorf("deliver: got %v, want %v", got[0], want)
+		if got := d.File(t.Context(), protocols.Envelope{}, rcpt().Address, box, staged); !errors.Is(got, want) {
+			t.Errorf("file: got %v, want %v", got, want)
 		}
 	}
 }
@@ -245,7 +179,9 @@ func TestInternalDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer staged.Discard()
-	d.Deliver(t.Context(), protocols.Envelope{Rcpts: []protocols.Recipient{rcpt(ann)}}, staged)
+	if err := d.File(t.Context(), protocols.Envelope{}, rcpt().Address, ann, staged); err != nil {
+		t.Fatal(err)
+	}
 	home, err := store.Home(ann.ID)
 	if err != nil {
 		t.Fatal(err)

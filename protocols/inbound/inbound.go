@@ -14,6 +14,7 @@ import (
 	"github.com/dirpost/dirpost/protocols"
 	"github.com/dirpost/dirpost/protocols/delivery"
 	"github.com/dirpost/dirpost/protocols/delivery/trace"
+	"github.com/dirpost/dirpost/protocols/queue"
 )
 
 // Options of an [Acceptor]. The zero value works.
@@ -26,15 +27,17 @@ type Options struct {
 type Acceptor struct {
 	resolver  *lookup.Resolver
 	deliverer *delivery.Deliverer
+	queue     *queue.Queue
 	opts      Options
 }
 
-// New returns an Acceptor that asks resolver where addresses lead, and files with deliverer.
-func New(resolver *lookup.Resolver, deliverer *delivery.Deliverer, opts Options) *Acceptor {
+// New returns an Acceptor that asks resolver where addresses lead and deliverer whether there is room, and
+// delivers through q.
+func New(resolver *lookup.Resolver, deliverer *delivery.Deliverer, q *queue.Queue, opts Options) *Acceptor {
 	if opts.Hostname == "" {
 		opts.Hostname = "localhost"
 	}
-	return &Acceptor{resolver, deliverer, opts}
+	return &Acceptor{resolver, deliverer, q, opts}
 }
 
 // Sender takes any sender: who he is, only the message can tell.
@@ -52,7 +55,7 @@ func (a *Acceptor) Recipient(ctx context.Context, addr directory.Address, size i
 
 // Accept takes the message body for the recipients of env. Either the whole message is refused, with an error that
 // wraps one of trace's, storage.ErrOverQuota, or that of reading or writing it, and nobody has it; or there is one
-// result for each recipient as [delivery.Deliverer.Deliver] gives them. When a result is nil the message is durable.
+// result for each recipient as [queue.Queue.Deliver] gives them. When a result is nil the message is durable.
 func (a *Acceptor) Accept(ctx context.Context, env protocols.Envelope, body io.Reader) ([]error, error) {
 	// The header is read whole, within its limits. A message that goes in circles ends here.
 	msg, err := trace.Read(body, a.opts.Limits)
@@ -71,13 +74,6 @@ func (a *Acceptor) Accept(ctx context.Context, env protocols.Envelope, body io.R
 	}
 	defer staged.Discard()
 
-	// One reply for all: nobody gets a copy while a single mailbox is known to be full.
-	if !env.PerRecipient {
-		if err := a.deliverer.CheckAll(ctx, env, staged.Size()); err != nil {
-			return nil, err
-		}
-	}
-
-	// A link into each mailbox, durable when it returns. The caller says 250.
-	return a.deliverer.Deliver(ctx, env, staged), nil
+	// A link into each mailbox, durable when it returns; what cannot be filed now is kept, durable too. The caller says 250.
+	return a.queue.Deliver(ctx, env, staged), nil
 }

@@ -150,24 +150,3 @@ func dotted(code smtp.EnhancedCode) string {
 	}
 	return strings.Join(parts, ".")
 }
-
-// merge makes one answer of those for each recipient, where the protocol has no more: the first failure that is worth
-// another try, else success when anybody has the message, else the first failure.
-func merge(results []error) error {
-	var first error
-	filed := false
-	for _, err := range results {
-		switch {
-		case err == nil:
-			filed = true
-		case reply(err).Temporary():
-			return err
-		case first == nil:
-			first = err
-		}
-	}
-	if filed {
-		return nil
-	}
-	return first
-}

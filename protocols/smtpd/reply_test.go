@@ -1,7 +1,6 @@
 package smtpd
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -80,29 +79,5 @@ func TestReplyIsOneLineOfASCII(t *testing.T) {
 	}
 	if got := toLibrary(protocols.Reply{Code: 354}).EnhancedCode; got != smtp.NoEnhancedCode {
 		t.Errorf("got %v, want none", got)
-	}
-}
-
-func TestMerge(t *testing.T) {
-	t.Parallel()
-	perm, full, later := directory.ErrSuspended, storage.ErrOverQuota, errDisk
-	tests := []struct {
-		name string
-		in   []error
-		want error
-	}{
-		{"all have it", []error{nil, nil}, nil},
-		{"some fail for good", []error{perm, nil}, nil},
-		{"all fail for good", []error{perm, storage.ErrTooLarge}, perm},
-		{"some fail for now", []error{nil, later, perm}, later},
-		{"full is for now", []error{nil, full}, full},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			if got := merge(tt.in); !errors.Is(got, tt.want) || (got == nil) != (tt.want == nil) {
-				t.Errorf("got %v, want %v", got, tt.want)
-			}
-		})
 	}
 }

@@ -155,15 +155,10 @@ func (s *session) Data(r io.Reader) error {
 	ctx := s.server.ctx
 	t, results, err := s.take(ctx, r)
 	if err == nil {
-		err = merge(results)
+		err = results[0] // that of all
 	}
 	if err != nil {
 		return s.refuse(ctx, "DATA", err, &s.tally.errors, s.server.opts.MaxErrors)
-	}
-	for i, lost := range results {
-		if lost != nil {
-			s.log.WarnContext(ctx, "recipient misses a message", "mail", t.env.ID, "rcpt", t.env.Rcpts[i].Address.String(), "err", lost)
-		}
 	}
 	s.filed()
 	return accepted(t.env)

@@ -55,6 +55,11 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 			ts.Fatalf("%s has %s messages, want %s", args[0], got, args[1])
 		}
 	},
+	"queued": func(ts *testscript.TestScript, _ bool, args []string) {
+		if got := strconv.Itoa(len(worldOf(ts).queue.Items())); got != args[0] {
+			ts.Fatalf("%s messages are queued, want %s", got, args[0])
+		}
+	},
 	"user": func(ts *testscript.TestScript, _ bool, args []string) {
 		most, err := strconv.ParseInt(args[1], 10, 64)
 		ts.Check(err)

@@ -30,6 +30,7 @@ import (
 	"github.com/dirpost/dirpost/protocols/ldapd"
 	"github.com/dirpost/dirpost/protocols/listen"
 	"github.com/dirpost/dirpost/protocols/login"
+	"github.com/dirpost/dirpost/protocols/queue"
 	"github.com/dirpost/dirpost/protocols/submit"
 	"github.com/dirpost/dirpost/storage/mailbox"
 )
@@ -49,6 +50,7 @@ type world struct {
 	resolver *lookup.Resolver
 	door     *login.Door
 	store    *mailbox.Store
+	queue    *queue.Queue
 	in       *inbound.Acceptor
 	out      *submit.Acceptor
 	tls      *tls.Config // of the server
@@ -74,8 +76,11 @@ func newWorld(t testing.TB) *world {
 	w.must(err)
 	t.Cleanup(func() { w.store.Close() })
 	deliverer := delivery.New(w.store, delivery.Options{Log: w.log.logger()})
-	w.in = inbound.New(w.resolver, deliverer, inbound.Options{Hostname: hostname})
-	w.out = submit.New(w.resolver, deliverer, submit.Options{Hostname: hostname})
+	w.queue, err = queue.Open(filepath.Join(t.TempDir(), "spool"), w.store, w.resolver, deliverer, queue.Options{Hostname: hostname, Log: w.log.logger()})
+	w.must(err)
+	t.Cleanup(func() { w.queue.Close() })
+	w.in = inbound.New(w.resolver, deliverer, w.queue, inbound.Options{Hostname: hostname})
+	w.out = submit.New(w.resolver, deliverer, w.queue, submit.Options{Hostname: hostname})
 	return w
 }
 

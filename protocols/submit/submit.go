@@ -16,6 +16,7 @@ import (
 	"github.com/dirpost/dirpost/protocols"
 	"github.com/dirpost/dirpost/protocols/delivery"
 	"github.com/dirpost/dirpost/protocols/delivery/trace"
+	"github.com/dirpost/dirpost/protocols/queue"
 )
 
 // Options of an [Acceptor]. The zero value works.
@@ -28,15 +29,17 @@ type Options struct {
 type Acceptor struct {
 	resolver  *lookup.Resolver
 	deliverer *delivery.Deliverer
+	queue     *queue.Queue
 	opts      Options
 }
 
-// New returns an Acceptor that asks resolver where addresses lead and who may use them, and files with deliverer.
-func New(resolver *lookup.Resolver, deliverer *delivery.Deliverer, opts Options) *Acceptor {
+// New returns an Acceptor that asks resolver where addresses lead and who may use them, asks deliverer
+// whether there is room, and delivers through q.
+func New(resolver *lookup.Resolver, deliverer *delivery.Deliverer, q *queue.Queue, opts Options) *Acceptor {
 	if opts.Hostname == "" {
 		opts.Hostname = "localhost"
 	}
-	return &Acceptor{resolver, deliverer, opts}
+	return &Acceptor{resolver, deliverer, q, opts}
 }
 
 // For returns what one person may do after his login.
@@ -80,7 +83,7 @@ func (s *Submission) Recipient(ctx context.Context, addr directory.Address, size
 
 // Accept takes the message body for the recipients of env. Either the whole message is refused, with a
 // [protocols.Reply] or an error that wraps one of trace's, storage.ErrOverQuota, or that of reading or writing it, and
-// nobody has it; or there is one result for each recipient as [delivery.Deliverer.Deliver] gives them. When a result is
+// nobody has it; or there is one result for each recipient as [queue.Queue.Deliver] gives them. When a result is
 // nil the message is durable. The copy for the sender's own Sent folder is the business of his program.
 func (s *Submission) Accept(ctx context.Context, env protocols.Envelope, body io.Reader) ([]error, error) {
 	// The header is read whole, within its limits. A message that goes in circles ends here.
@@ -107,13 +110,8 @@ func (s *Submission) Accept(ctx context.Context, env protocols.Envelope, body io
 	}
 	defer staged.Discard()
 
-	// One reply for all: nobody gets a copy while a single mailbox is known to be full.
-	if err := s.deliverer.CheckAll(ctx, env, staged.Size()); err != nil {
-		return nil, err
-	}
-
-	// A link into each mailbox, durable when it returns. The caller says 250.
-	return s.deliverer.Deliver(ctx, env, staged), nil
+	// A link into each mailbox, durable when it returns; what cannot be filed now is kept, durable too. The caller says 250.
+	return s.queue.Deliver(ctx, env, staged), nil
 }
 
 // private fits the fields that no recipient may see: blind copies go by the envelope (RFC 5322 section 3.6.3), but some

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +44,33 @@ func (h *Home) Append(ctx context.Context, folder string, st *Staged, o AppendOp
 		return Appended{}, fmt.Errorf("append to %s of %s: %w", folder, h.id, err)
 	}
 	return done, nil
+}
+
+// Holds reports whether INBOX has the very file of the sealed st: a delivery that a crash let nobody know of. Where it had
+// to be copied nothing can be told.
+func (h *Home) Holds(ctx context.Context, st *Staged) (bool, error) {
+	live, err := h.store.home(ctx, h.id)
+	if err != nil {
+		return false, fmt.Errorf("holds: %w", err)
+	}
+	defer h.store.release(live)
+	ours, err := os.Lstat(st.path)
+	if err != nil {
+		return false, fmt.Errorf("holds: %w", err)
+	}
+	for _, sub := range maildir.Subs {
+		files, err := live.inbox().Scan(sub)
+		if err != nil {
+			return false, fmt.Errorf("holds: %w", err)
+		}
+		for _, file := range files {
+			info, err := os.Lstat(live.inbox().Path(sub, file))
+			if err == nil && os.SameFile(info, ours) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 func (h *home) append(ctx context.Context, folder string, st *Staged, o AppendOptions) (Appended, error) {

@@ -171,6 +171,46 @@ func (st *Staged) Seal() error {
 	return nil
 }
 
+// LinkTo gives the sealed file another path, on any file system, as [maildir.LinkFile] does.
+func (st *Staged) LinkTo(path string) error {
+	if st.out != nil || st.err != nil {
+		return errors.Join(errNotSealed, st.err)
+	}
+	return maildir.LinkFile(st.path, path)
+}
+
+// Restage returns a message that LinkTo has put at path, as if it had just been sealed.
+func (s *Store) Restage(path string) (*Staged, error) {
+	next, err := s.stagingPath()
+	if err != nil {
+		return nil, fmt.Errorf("restage: %w", err)
+	}
+	st := &Staged{store: s, path: next}
+	if err := st.restage(path); err != nil {
+		os.Remove(next)
+		return nil, fmt.Errorf("restage: %w", err)
+	}
+	return st, nil
+}
+
+func (st *Staged) restage(path string) error {
+	if err := maildir.LinkFile(path, st.path); err != nil {
+		return err
+	}
+	f, err := os.Open(st.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	size, wire, err := maildir.WireSize(f)
+	st.size, st.bare, st.date = size, wire-size, info.ModTime()
+	return err
+}
+
 // Size is the number of octets in the file.
 func (st *Staged) Size() int64 { return st.size }
 

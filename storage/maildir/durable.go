@@ -79,7 +79,7 @@ func writeSynced(path string, data []byte) error {
 // durable copy. The entry itself is durable only after SyncDir of the directory.
 func (d Dir) Link(src string, s Sub, file string) error {
 	err := os.Link(src, d.Path(s, file))
-	if !errors.Is(err, unix.EMLINK) && !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EPERM) {
+	if !needsCopy(err) {
 		return err
 	}
 	temp := filepath.Join(d.Tmp(), file)
@@ -88,6 +88,21 @@ func (d Dir) Link(src string, s Sub, file string) error {
 	}
 	defer os.Remove(temp)
 	return os.Link(temp, d.Path(s, file))
+}
+
+// needsCopy reports whether a link failed because there cannot be one.
+func needsCopy(err error) bool {
+	return errors.Is(err, unix.EMLINK) || errors.Is(err, unix.EXDEV) || errors.Is(err, unix.EPERM)
+}
+
+// LinkFile gives the durable file src another path, dst; where no hard link can be made that is a durable copy. The entry
+// itself is durable only after SyncDir. After a crash dst may be a part of a copy.
+func LinkFile(src, dst string) error {
+	err := os.Link(src, dst)
+	if needsCopy(err) {
+		return Copy(src, dst, time.Time{})
+	}
+	return err
 }
 
 // Rename gives a message another name, which must not be taken (fs.ErrExist): where two programs had the same idea, none

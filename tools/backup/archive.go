@@ -148,7 +148,7 @@ func tarEntries(r io.Reader) iter.Seq2[Entry, error] {
 func folderEntries(root *os.Root) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		f := &folderReader{root: root, yield: yield, linked: map[inode]string{}}
-		for _, name := range []string{manifestName, configName, filesFolder, path.Dir(directoryName), keysFolder, homesFolder, summaryName} {
+		for _, name := range []string{manifestName, configName, filesFolder, path.Dir(directoryName), keysFolder, spoolFolder, homesFolder, summaryName} {
 			if !f.walk(name) {
 				return
 			}
@@ -258,7 +258,7 @@ type extraction struct {
 // put puts one entry back.
 func (x *extraction) put(e Entry) error {
 	first, key, _ := strings.Cut(e.Name, "/")
-	state := first == keysFolder || first == homesFolder || first == path.Dir(directoryName)
+	state := first == keysFolder || first == spoolFolder || first == homesFolder || first == path.Dir(directoryName)
 	switch {
 	case !fs.ValidPath(e.Name), e.Link != "" && !fs.ValidPath(e.Link):
 		return fmt.Errorf("%w: bad name", ErrNotBackup)

@@ -7,6 +7,7 @@
 //	files/KEY            the files that it names: certificates, keys, the password of the service entry
 //	directory/           the embedded directory, as of one moment
 //	keys/                what else the server keeps secret
+//	spool/               messages that are accepted and not yet with everybody
 //	homes/ID/            mail, flags and UIDs in the names of files, and the small files beside them
 //	summary.json         how much of all that there is; what has none is not whole
 //
@@ -49,6 +50,7 @@ const (
 	directoryName = "directory/directory.db"
 	filesFolder   = "files"
 	keysFolder    = "keys"
+	spoolFolder   = "spool"
 	homesFolder   = "homes"
 )
 
@@ -173,6 +175,9 @@ func (w *writer) all(ctx context.Context, src Source) error {
 	if err := w.keys(src.Data); err != nil {
 		return err
 	}
+	if err := w.spool(src.Data); err != nil {
+		return err
+	}
 	if err := w.homes(ctx, filepath.Join(src.Data, homesFolder)); err != nil {
 		return err
 	}
@@ -233,18 +238,54 @@ func (w *writer) keys(data string) error {
 		return err
 	}
 	for _, e := range entries {
-		name := path.Join(keysFolder, e.Name())
-		f, info, err := openFile(root, name)
-		if err != nil {
+		if err := w.fileOf(root, path.Join(keysFolder, e.Name())); err != nil {
 			return err
 		}
-		if f == nil {
-			w.summary.Skipped = append(w.summary.Skipped, name)
+	}
+	return nil
+}
+
+// fileOf adds a file below root.
+func (w *writer) fileOf(root *os.Root, name string) error {
+	f, info, err := openFile(root, name)
+	if err != nil {
+		return err
+	}
+	if f == nil {
+		w.summary.Skipped = append(w.summary.Skipped, name)
+		return nil
+	}
+	err = w.file(Entry{Name: name, Size: info.Size(), ModTime: info.ModTime(), Body: f})
+	return errors.Join(err, f.Close())
+}
+
+// spool adds the queue: of each message that is in it, the message and then the item. What is delivered meanwhile goes away
+// under our hands; its mailbox is copied later, and has it. A server that is restored may deliver again what it had delivered
+// between the two.
+func (w *writer) spool(data string) error {
+	root, err := os.OpenRoot(data)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), spoolFolder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		id, ok := strings.CutSuffix(e.Name(), ".item")
+		if !ok {
 			continue
 		}
-		err = w.file(Entry{Name: name, Size: info.Size(), ModTime: info.ModTime(), Body: f})
-		if err := errors.Join(err, f.Close()); err != nil {
-			return err
+		for _, name := range []string{id + ".message", id + ".item"} {
+			if err := w.fileOf(root, path.Join(spoolFolder, name)); errors.Is(err, fs.ErrNotExist) {
+				break
+			} else if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
