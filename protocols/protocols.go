@@ -23,13 +23,18 @@ type Peer struct {
 	Unix  bool                 // connected by unix socket
 	TLS   *tls.ConnectionState // nil in the clear
 
-	Forwarded bool // Addr and Local are what a forwarder says, and the way to it is not known
+	// Forwarded says that a forwarder has connected, for a client whose Addr and Local are as he told. How the client came
+	// to him, and whether that was private, nobody knows: such a peer is never local.
+	Forwarded bool
 }
 
 // Private reports whether what is sent cannot be overheard: TLS, a unix socket, or loopback. Only then are plaintext
-// passwords taken. A client that comes by a forwarder is never near, whatever address it is said to have.
-func (p Peer) Private() bool {
-	return p.TLS != nil || !p.Forwarded && (p.Unix || p.Addr.Addr().Unmap().IsLoopback())
+// passwords taken.
+func (p Peer) Private() bool { return p.TLS != nil || p.OnThisMachine() }
+
+// OnThisMachine reports whether the other end is a program on this machine, which has not been sent by another.
+func (p Peer) OnThisMachine() bool {
+	return !p.Forwarded && (p.Unix || p.Addr.Addr().Unmap().IsLoopback())
 }
 
 // String is the form for logs and trace headers.

@@ -166,6 +166,15 @@ func (p *platform) bindPorts(ctx context.Context) error {
 	return nil
 }
 
+// outermost is the listener as the server gets it: counted, and behind the forwarders that it may have.
+func (p *platform) outermost(b bound) net.Listener {
+	counted := countingListener{b.listener, b.traffic}
+	if b.listener.Addr().Network() == "unix" {
+		return counted
+	}
+	return listen.Forwarded(counted, p.cfg.Listen.ForwardersOf(b.name), p.log)
+}
+
 // traffic counts the connections of one service.
 type traffic struct {
 	total atomic.Uint64

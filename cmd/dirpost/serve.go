@@ -114,7 +114,7 @@ func (p *platform) serve(parent context.Context, all []bound) error {
 	for _, b := range all {
 		p.log.Info("listening", "service", b.name, "addr", b.listener.Addr().String())
 		loops.Go(func() {
-			if err := b.serve(countingListener{b.listener, b.traffic}); ctx.Err() == nil {
+			if err := b.serve(p.outermost(b)); ctx.Err() == nil {
 				cancel(fmt.Errorf("%s: %w", b.name, err))
 			}
 		})

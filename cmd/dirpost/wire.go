@@ -139,13 +139,9 @@ func (p *platform) openStore() (err error) {
 }
 
 // openServers makes the servers and says where each of them listens.
-func (p *platform) openServers() error {
+func (p *platform) openServers() (err error) {
 	plain, users := p.certs.Server(nil), p.certs.Server(p.authorityHints)
 	deliverer := delivery.New(p.store, delivery.Options{Log: p.log, Observe: p.meters.delivery})
-	forwarders, err := p.cfg.Listen.ForwarderNetworks()
-	if err != nil {
-		return err
-	}
 	p.queue, err = queue.Open(spoolFolder(p.cfg), p.store, p.resolver, deliverer, queue.Options{Hostname: p.cfg.Hostname, Log: p.log})
 	if err != nil {
 		return err
@@ -155,18 +151,16 @@ func (p *platform) openServers() error {
 	fromUsers := submit.New(p.resolver, deliverer, p.queue, submit.Options{Hostname: p.cfg.Hostname})
 
 	smtpOptions := smtpd.Options{
-		Forwarders: forwarders,
-		Hostname:   p.cfg.Hostname, TLS: plain, Log: p.log,
+		Hostname: p.cfg.Hostname, TLS: plain, Log: p.log,
 		MaxBytes: p.cfg.Limits.MessageBytes, MaxRcpts: p.cfg.Limits.Recipients,
 		MaxConns: p.cfg.Limits.Connections, MaxConnsOfPeer: p.cfg.Limits.ConnectionsPerPeer,
+		GreetPause: time.Duration(p.cfg.Limits.GreetPause),
 	}
-	smtpOptions.GreetPause = time.Duration(p.cfg.Limits.GreetPause)
 	mx, lmtp := smtpd.NewMX(fromOthers, smtpOptions), smtpd.NewLMTP(fromOthers, smtpOptions)
 	smtpOptions.TLS = users
 	submission := smtpd.NewSubmission(fromUsers, p.door, smtpOptions)
 	imap := imapd.New(p.door, p.store, imapd.Options{
-		Forwarders: forwarders,
-		Hostname:   p.cfg.Hostname, TLS: users, Log: p.log,
+		Hostname: p.cfg.Hostname, TLS: users, Log: p.log,
 		MaxBytes: p.cfg.Limits.MessageBytes, Idle: time.Duration(p.cfg.Limits.Idle),
 		MaxConns: p.cfg.Limits.Connections, MaxConnsOfPeer: p.cfg.Limits.ConnectionsPerPeer,
 	})

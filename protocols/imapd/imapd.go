@@ -33,7 +33,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -61,7 +60,6 @@ type Options struct {
 
 	MaxConns       int // for each of plain and implicit TLS; 0 = 5000, negative = no limit
 	MaxConnsOfPeer int // see listen.Options
-	Forwarders     []netip.Prefix
 }
 
 func (o Options) withDefaults() Options {
@@ -103,8 +101,7 @@ func New(door *login.Door, store *mailbox.Store, opts Options) *Server {
 	s := &Server{opts: opts, door: door, store: store, log: opts.Log}
 	guard := listen.Options{
 		Idle: opts.LoginTime, Life: opts.LoginTime, MaxConns: opts.MaxConns, MaxConnsOfPeer: opts.MaxConnsOfPeer,
-		Forwarders: opts.Forwarders,
-		Refusal:    "* BYE " + opts.Hostname + " has too many connections\r\n", Log: opts.Log,
+		Refusal: "* BYE " + opts.Hostname + " has too many connections\r\n", Log: opts.Log,
 	}
 	s.plain = listen.New(func(ctx context.Context, c net.Conn) { s.serve(ctx, c, false) }, guard)
 	s.secure = listen.New(func(ctx context.Context, c net.Conn) { s.serve(ctx, c, true) }, guard)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/dirpost/dirpost/protocols/certs"
+	"github.com/dirpost/dirpost/protocols/listen"
 )
 
 // hasLine reports whether one of the lines begins with the prefix.
@@ -140,7 +142,11 @@ func TestPrivacy(t *testing.T) {
 // TestForwarder: who comes by a forwarder is not near, whatever address the forwarder names.
 func TestForwarder(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, Options{Forwarders: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}})
+	s := newSite(t, Options{})
+	l, err := listen.Listen(t.Context(), "127.0.0.1:0", 0)
+	must(t, err)
+	go s.Serve(listen.Forwarded(l, []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, slog.New(slog.DiscardHandler)), false)
+	s.plain = l
 	w := s.connect(t, nil)
 	w.send("PROXY TCP4 127.0.0.1 127.0.0.1 4711 143\n")
 	if got := w.line(); !strings.Contains(got, "LOGINDISABLED") {

@@ -3,15 +3,11 @@ package listen
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Why a read of a guarded connection ended. All three are time-outs (net.Error, os.ErrDeadlineExceeded) and sticky:
@@ -43,12 +39,8 @@ type conn struct {
 	net.Conn
 	id    string
 	gate  *Gate
-	of    netip.Prefix // what it is counted as; guarded by the gate
+	of    netip.Prefix
 	write time.Duration
-
-	forwarded bool // it begins with an intro
-	intro     sync.Once
-	introErr  error
 
 	mu       sync.Mutex // guards what follows, and that the deadline of Conn fits it
 	idle     time.Duration
@@ -56,22 +48,14 @@ type conn struct {
 	held     int  // commands in hand that a drain lets finish
 	draining bool // Read fails as soon as nothing is held
 	fault    error
-	said     intro
 }
 
 // Read waits for data no longer than the idle time, and not beyond the end of the connection's life.
 func (c *conn) Read(p []byte) (int, error) {
-	if err := c.introduce(); err != nil {
-		return 0, err
-	}
 	if err := c.arm(); err != nil {
 		return 0, err
 	}
-	var from io.Reader = c.Conn
-	if c.forwarded {
-		from = c.said.in
-	}
-	n, err := from.Read(p)
+	n, err := c.Conn.Read(p)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, c.timedOut()
 	}
@@ -88,11 +72,16 @@ func (c *conn) arm() error {
 	if c.fault != nil {
 		return c.fault
 	}
+	return c.Conn.SetReadDeadline(c.deadline())
+}
+
+// deadline is when the next read ends. The caller holds mu.
+func (c *conn) deadline() time.Time {
 	deadline := time.Now().Add(c.idle)
 	if c.end.Before(deadline) {
 		deadline = c.end
 	}
-	return c.Conn.SetReadDeadline(deadline)
+	return deadline
 }
 
 // timedOut names the reason of a time-out and makes it stick.
@@ -114,15 +103,12 @@ func (c *conn) timedOut() error {
 // Write gives the peer a bounded time to take p. When the connection's life is over there is that much time once more
 // for the last words.
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.introduce(); err != nil {
-		return 0, err
-	}
 	c.mu.Lock()
 	last := c.end
-	c.mu.Unlock()
 	if now := time.Now(); now.Before(last) {
 		last = now
 	}
+	c.mu.Unlock()
 	if err := c.Conn.SetWriteDeadline(last.Add(c.write)); err != nil {
 		return 0, err
 	}
@@ -184,29 +170,26 @@ func Limit(c net.Conn, idle, life time.Duration) {
 	guarded.idle, guarded.end = idle, time.Now().Add(life)
 }
 
-// SpeaksWithin reports whether the client of c says something within that time, without taking it. A forwarded connection is
-// not looked at. c came through a [Gate]; see [Limit].
-func SpeaksWithin(c net.Conn, wait time.Duration) bool {
+// Early waits before the first word is said to c, and reports whether the peer speaks meanwhile, which no program does
+// that listens for an answer. What it said is lost. c is as for [Limit], and nobody else reads it.
+func Early(c net.Conn, wait time.Duration) bool {
 	guarded := mustFind(c)
-	socket, ok := guarded.Conn.(syscall.Conn)
-	if !ok || guarded.forwarded {
-		return false
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil || guarded.Conn.SetReadDeadline(time.Now().Add(wait)) != nil {
-		return false
-	}
-	var n int
-	err = raw.Read(func(fd uintptr) (done bool) {
-		var failed error
-		n, _, failed = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		return failed != unix.EAGAIN
-	})
 	guarded.mu.Lock()
-	defer guarded.mu.Unlock()
-	guarded.wake() // a drain may have come between
-	return err == nil && n > 0
+	until := time.Now().Add(wait)
+	if last := guarded.deadline(); last.Before(until) {
+		until = last
+	}
+	if !guarded.draining {
+		guarded.Conn.SetReadDeadline(until)
+	}
+	guarded.mu.Unlock()
+	n, _ := guarded.Conn.Read(make([]byte, earlyRoom))
+	return n > 0
 }
+
+// earlyRoom is how much of what was said too early is taken. What is left makes the kernel reset the connection when it is
+// closed, and the answer may be lost.
+const earlyRoom = 4 << 10
 
 func mustFind(c net.Conn) *conn {
 	guarded := find(c)

@@ -1,195 +1,166 @@
 package listen
 
 import (
-	"bytes"
+	"bufio"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
-
-	"github.com/pires/go-proxyproto"
+	"time"
 )
 
-// forwarder is the address of the forwarder in tests.
-var forwarder = []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}
-
-// header is the PROXY protocol for a client.
-func header(version byte, client string) []byte {
-	from, to := netip.MustParseAddrPort(client), netip.MustParseAddrPort("192.0.2.25:25")
-	if from.Addr().Is6() {
-		to = netip.MustParseAddrPort("[2001:db8::25]:25")
-	}
-	text, err := proxyproto.HeaderProxyFromAddrs(version, net.TCPAddrFromAddrPort(from), net.TCPAddrFromAddrPort(to)).Format()
+// behind returns a gate behind forwarders at 127.0.0.2, and its listener.
+func behind(t *testing.T, opts Options) (*Gate, net.Listener) {
+	t.Helper()
+	l, err := Listen(t.Context(), "127.0.0.1:0", 0)
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
-	return text
+	gate := NewGate(opts)
+	guarded := gate.Guard(Forwarded(l, []netip.Prefix{netip.MustParsePrefix("127.0.0.2/32")}, slog.New(slog.DiscardHandler)))
+	t.Cleanup(func() { gate.Shutdown(t.Context()) })
+	return gate, guarded
 }
 
-var intros = []struct {
-	name   string
-	intro  []byte
-	client string // empty = the connection is closed; "own" = the forwarder itself
-}{
-	{"version 1", header(1, "192.0.2.7:4711"), "192.0.2.7:4711"},
-	{"version 1, IPv6", header(1, "[2001:db8::7]:4711"), "[2001:db8::7]:4711"},
-	{"version 2", header(2, "192.0.2.7:4711"), "192.0.2.7:4711"},
-	{"version 2, IPv6", header(2, "[2001:db8::7]:4711"), "[2001:db8::7]:4711"},
-	{"a client that is said to be near", header(2, "127.0.0.1:4711"), "127.0.0.1:4711"},
-	{"version 1 that knows nothing", []byte("PROXY UNKNOWN\r\n"), "own"},
-	{"version 2 that asks whether we live", []byte("\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"), "own"},
-	{"version 2 of a unix socket", append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x31\x00\xd8"), make([]byte, 216)...), ""},
-	{"version 2 of datagrams", []byte("\r\n\r\n\x00\r\nQUIT\n\x21\x12\x00\x0c\xc0\x00\x02\x07\xc0\x00\x02\x19\x12\x67\x00\x19"), ""},
-	{"none", []byte("EHLO client.test\r\n"), ""},
-	{"an address that is none", []byte("PROXY TCP4 192.0.2.700 192.0.2.25 4711 25\r\n"), ""},
-	{"too long", []byte("PROXY TCP4 " + strings.Repeat("1", 200) + "\r\n"), ""},
+// serveEcho accepts from l, tells of each connection by peers, and echoes lines.
+func serveEcho(l net.Listener) (peers chan net.Conn) {
+	peers = make(chan net.Conn, 100)
+	go func() {
+		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+			peers <- c
+			go func() {
+				defer c.Close()
+				lines := bufio.NewReader(c)
+				for line, err := lines.ReadString('\n'); err == nil; line, err = lines.ReadString('\n') {
+					io.WriteString(c, line)
+				}
+			}()
+		}
+	}()
+	return peers
 }
 
-// TestForwarded: who the peer is, is said by the forwarder, before anything else; and what follows is the client's.
+// TestForwarded: who is at the other end, by what the connection begins with and where it comes from.
 func TestForwarded(t *testing.T) {
 	t.Parallel()
-	for _, tt := range intros {
+	const forwarder, other = "127.0.0.2", "127.0.0.3"
+	v1 := "PROXY TCP4 192.0.2.1 198.51.100.1 34567 25\r\n"
+	v2 := binaryHeader(commandProxy, familyTCP4, ends4)
+	tests := []struct {
+		name, from string
+		writes     []string
+		addr       string // who it is; empty = refused
+		forwarded  bool
+	}{
+		{"version 1", forwarder, []string{v1 + "x\n"}, "192.0.2.1", true},
+		{"version 2", forwarder, []string{v2 + "x\n"}, "192.0.2.1", true},
+		{"in two parts", forwarder, []string{v1[:20], v1[20:], "x", "\n"}, "192.0.2.1", true},
+		{"a client on the forwarder's machine is not on ours", forwarder, []string{"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\nx\n"}, "127.0.0.1", true},
+		{"the forwarder for itself", forwarder, []string{"PROXY UNKNOWN\r\nx\n"}, "127.0.0.2", true},
+		{"a forwarder without a header", forwarder, []string{"x\n"}, "", false},
+		{"a forwarder with a bad one", forwarder, []string{"PROXY TCP4 x\r\nx\n"}, "", false},
+		{"somebody else", other, []string{"x\n"}, "127.0.0.3", false},
+		{"somebody else who begins like a header", other, []string{"PROXIES ARE\r\nx\n"}, "127.0.0.3", false},
+		{"somebody else with version 1", other, []string{v1 + "x\n"}, "", false},
+		{"somebody else with version 2", other, []string{v2 + "x\n"}, "", false},
+		{"somebody else, letter by letter", other, strings.Split(v1+"x\n", ""), "", false},
+	}
+	_, l := behind(t, Options{})
+	peers := serveEcho(l)
+	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			_, l := open(t, Options{Forwarders: forwarder})
-			client := dial(t, l, "127.0.0.9")
-			server := accept(t, l)
-			if _, err := client.Write(append(bytes.Clone(tt.intro), "hello"...)); err != nil {
-				t.Fatal(err)
-			}
-			text := make([]byte, 5)
-			_, err := io.ReadFull(server, text)
-			if tt.client == "" {
-				if err == nil {
-					t.Errorf("it was taken, and %q read", text)
+			c := dial(t, l, tt.from)
+			for _, text := range tt.writes {
+				if _, err := io.WriteString(c, text); err != nil && tt.addr != "" {
+					t.Fatal(err)
 				}
-				ended(t, client)
+			}
+			lines := bufio.NewReader(c)
+			got, err := lines.ReadString('\n')
+			for err == nil && tt.addr != "" && got != "x\n" {
+				got, err = lines.ReadString('\n')
+			}
+			if tt.addr == "" {
+				if got != "" || err == nil || errors.Is(err, net.ErrClosed) {
+					t.Errorf("heard %q, %v, want the end", got, err)
+				}
+				if tt.from == other {
+					<-peers
+				}
 				return
 			}
-			want := tt.client
-			if want == "own" {
-				want = client.LocalAddr().String()
+			if err != nil {
+				t.Fatalf("heard %v", err)
 			}
-			peer := PeerOf(server)
-			if err != nil || string(text) != "hello" || peer.Addr.String() != want {
-				t.Errorf("read %q, %v of %s; want hello of %s", text, err, peer.Addr, want)
+			peer := PeerOf(<-peers)
+			if peer.Addr.Addr().String() != tt.addr || peer.Forwarded != tt.forwarded || peer.Private() == tt.forwarded {
+				t.Errorf("got %+v, want %s, forwarded %v", peer, tt.addr, tt.forwarded)
 			}
-			if !peer.Forwarded || peer.Private() {
-				t.Errorf("peer is forwarded %v, private %v; want a forwarded one that is not", peer.Forwarded, peer.Private())
+			if tt.addr == "192.0.2.1" && (peer.Addr.Port() != 34567 || peer.Local.String() != "198.51.100.1:25") {
+				t.Errorf("got %s to %s", peer.Addr, peer.Local)
 			}
 		})
 	}
 }
 
-// ended wants the connection to be closed without a word.
-func ended(t *testing.T, c net.Conn) {
-	t.Helper()
-	var timeout net.Error
-	if n, err := c.Read(make([]byte, 1)); n > 0 || errors.As(err, &timeout) && timeout.Timeout() {
-		t.Errorf("read %d octets, %v; want the end", n, err)
-	}
-}
-
-// TestNotForwarded: nobody else is believed. What he says is for the protocol, which will not understand.
-func TestNotForwarded(t *testing.T) {
+// TestForwardedLimits: connections are counted by whom they are for.
+func TestForwardedLimits(t *testing.T) {
 	t.Parallel()
-	_, l := open(t, Options{Forwarders: forwarder})
-	client := dial(t, l, "127.0.0.1")
-	server := accept(t, l)
-	said := header(1, "192.0.2.7:4711")
-	if _, err := client.Write(said); err != nil {
-		t.Fatal(err)
-	}
-	got := make([]byte, len(said))
-	if _, err := io.ReadFull(server, got); err != nil || !bytes.Equal(got, said) {
-		t.Errorf("read %q, %v; want %q", got, err, said)
-	}
-	if peer := PeerOf(server); peer.Addr.String() != client.LocalAddr().String() || peer.Forwarded {
-		t.Errorf("peer is %s, forwarded %v; want %s itself", peer.Addr, peer.Forwarded, client.LocalAddr())
-	}
-}
-
-// TestForwardedCaps: the connections of a forwarder are counted as those of its clients.
-func TestForwardedCaps(t *testing.T) {
-	t.Parallel()
-	_, l := open(t, Options{Forwarders: forwarder, MaxConnsOfPeer: 1, Refusal: refusal})
-	connect := func(client string) (net.Conn, net.Conn) {
-		c := dial(t, l, "127.0.0.9")
-		if _, err := c.Write(header(2, client)); err != nil {
-			t.Fatal(err)
+	_, l := behind(t, Options{MaxConnsOfPeer: 1, Refusal: "421 no\r\n"})
+	serveEcho(l)
+	for _, tt := range []struct{ addr, want string }{
+		{"192.0.2.1", "x\r\n"}, {"192.0.2.2", "x\r\n"}, {"192.0.2.1", "421 no\r\n"}, {"2001:db8::1", "x\r\n"}, {"2001:db8::2", "421 no\r\n"},
+	} {
+		family := "TCP4"
+		if strings.Contains(tt.addr, ":") {
+			family = "TCP6"
 		}
-		s := accept(t, l)
-		PeerOf(s)
-		return c, s
-	}
-	first, held := connect("192.0.2.7:1")
-	hearAfter(t, held, first, true)
-	second, refused := connect("192.0.2.7:2")
-	hearAfter(t, refused, second, false)
-	other, also := connect("192.0.2.8:1")
-	hearAfter(t, also, other, true)
-	held.Close()
-	third, again := connect("192.0.2.7:3")
-	hearAfter(t, again, third, true)
-}
-
-const refusal = "421 enough\r\n"
-
-// hearAfter wants the client to hear what the server writes, or the refusal and the end.
-func hearAfter(t *testing.T, server, client net.Conn, taken bool) {
-	t.Helper()
-	_, err := io.WriteString(server, "220 welcome\r\n")
-	want := "220 welcome\r\n"
-	if !taken {
-		want = refusal
-	}
-	got := make([]byte, len(want))
-	if _, short := io.ReadFull(client, got); short != nil || string(got) != want || (err == nil) != taken {
-		t.Errorf("client heard %q, %v; server %v; want %q", got, short, err, want)
+		c := dial(t, l, "127.0.0.2")
+		io.WriteString(c, "PROXY "+family+" "+tt.addr+" "+tt.addr+" 1 2\r\n")
+		if tt.want == "x\r\n" {
+			io.WriteString(c, tt.want)
+		}
+		if got, err := bufio.NewReader(c).ReadString('\n'); got != tt.want {
+			t.Errorf("for %s: heard %q, %v, want %q", tt.addr, got, err, tt.want)
+		}
 	}
 }
 
-// TestSilentForwarder: a forwarder that says nothing costs its own connection, and keeps nobody waiting.
+// TestSilentForwarder: a header that does not come keeps nobody waiting, and its connection is closed in the end.
 func TestSilentForwarder(t *testing.T) {
 	t.Parallel()
-	gate, l := open(t, Options{Forwarders: forwarder})
-	silent := dial(t, l, "127.0.0.9")
-	waiting := accept(t, l)
-	asked := make(chan error, 1)
-	go func() {
-		_, err := waiting.Read(make([]byte, 1))
-		asked <- err
-	}()
-	client := dial(t, l, "127.0.0.1")
-	if _, err := io.WriteString(accept(t, l), "220 yes\r\n"); err != nil {
-		t.Fatal(err)
+	_, l := behind(t, Options{})
+	serveEcho(l)
+	silent := dial(t, l, "127.0.0.2")
+	say(t, dial(t, l, "127.0.0.3"), "x\n", "x\n")
+	begun := time.Now()
+	if n, err := silent.Read(make([]byte, 1)); n > 0 || err != io.EOF {
+		t.Errorf("heard %d octets, %v, want the end", n, err)
 	}
-	hear(t, client, true)
-	client.Close()
-	if err := <-asked; err == nil {
-		t.Error("silence was read")
-	}
-	ended(t, silent)
-	gate.mu.Lock()
-	defer gate.mu.Unlock()
-	for c := range gate.conns {
-		if c.forwarded {
-			t.Error("the connection is still counted")
-		}
+	if waited := time.Since(begun); waited < headerTime/2 {
+		t.Errorf("closed after %v, want %v", waited, headerTime)
 	}
 }
 
-// FuzzIntro: whatever a forwarder says, it names a client whole or not at all.
-func FuzzIntro(f *testing.F) {
-	for _, tt := range intros {
-		f.Add(tt.intro)
+// TestForwardedShutdown: the end of the gate is the end of connections whose header is still to come, and of those that
+// nobody has accepted.
+func TestForwardedShutdown(t *testing.T) {
+	t.Parallel()
+	gate, l := behind(t, Options{})
+	silent, ready, stranger := dial(t, l, "127.0.0.2"), dial(t, l, "127.0.0.2"), dial(t, l, "127.0.0.3")
+	io.WriteString(ready, "PROXY UNKNOWN\r\n")
+	if err := gate.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	f.Fuzz(func(t *testing.T, in []byte) {
-		said, err := newIntro(bytes.NewReader(in))
-		if err == nil && (said.remote == nil) != (said.local == nil) {
-			t.Errorf("%q: client %v, server %v", in, said.remote, said.local)
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept: %v, want net.ErrClosed", err)
+	}
+	for _, c := range []net.Conn{silent, ready, stranger} {
+		if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil || errors.Is(err, net.ErrClosed) {
+			t.Errorf("heard %d octets, %v, want the end", n, err)
 		}
-	})
+	}
 }

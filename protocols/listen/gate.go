@@ -23,10 +23,6 @@ type Options struct {
 	MaxConnsOfPeer int           // open at once from one address, in IPv6 from one /64; 0 = 200. Not for unix sockets
 	Refusal        string        // sent in the clear to a connection above a limit before it is closed; may be empty
 	Log            *slog.Logger  // nil = discard
-
-	// Forwarders are the addresses of load balancers. Their connections must begin with the PROXY protocol, and the client
-	// it names is the peer, for limits, networks and logs. Nobody else is believed.
-	Forwarders []netip.Prefix
 }
 
 // A Gate counts and bounds the connections of one server, however many listeners it has. All methods may be called
@@ -105,16 +101,13 @@ func (g *Gate) Shutdown(ctx context.Context) error {
 // the limits: strangers who take all the places must not shut out the server's own parts.
 func (g *Gate) admit(c net.Conn, own bool) (*conn, bool) {
 	guarded := &conn{
-		Conn:      c,
-		id:        freshID(),
-		gate:      g,
-		forwarded: !own && g.forwards(c.RemoteAddr()),
-		idle:      g.opts.Idle,
-		end:       time.Now().Add(g.opts.Life),
-		write:     g.opts.Write,
-	}
-	if !guarded.forwarded { // else it counts as the client's, once that is known
-		guarded.of = network(c.RemoteAddr())
+		Conn:  c,
+		id:    freshID(),
+		gate:  g,
+		of:    network(c.RemoteAddr()),
+		idle:  g.opts.Idle,
+		end:   time.Now().Add(g.opts.Life),
+		write: g.opts.Write,
 	}
 	switch reason := g.count(guarded, own); reason {
 	case "":
@@ -142,12 +135,10 @@ func (g *Gate) count(c *conn, own bool) (reason string) {
 	case g.opts.MaxConns > 0 && len(g.conns) >= g.opts.MaxConns:
 		return "too many connections"
 	case g.opts.MaxConnsOfPeer > 0 && c.of.IsValid() && g.ofPeer[c.of] >= g.opts.MaxConnsOfPeer:
-		return errTooManyOfPeer.Error()
+		return "too many connections from this address"
 	}
 	g.conns[c] = true
-	if c.of.IsValid() {
-		g.ofPeer[c.of]++
-	}
+	g.ofPeer[c.of]++
 	g.open.Add(1)
 	return ""
 }
@@ -160,10 +151,8 @@ func (g *Gate) release(c *conn) {
 		return
 	}
 	delete(g.conns, c)
-	if c.of.IsValid() {
-		if g.ofPeer[c.of]--; g.ofPeer[c.of] == 0 {
-			delete(g.ofPeer, c.of)
-		}
+	if g.ofPeer[c.of]--; g.ofPeer[c.of] == 0 {
+		delete(g.ofPeer, c.of)
 	}
 	g.open.Done()
 }
@@ -196,8 +185,7 @@ type listener struct {
 // Accept waits for the next connection that is within the limits. While the machine is out of descriptors or memory it
 // waits and tries again.
 func (l *listener) Accept() (net.Conn, error) {
-	const longest = time.Second
-	delay := 5 * time.Millisecond
+	pause := backOff{done: l.gate.done}
 	for {
 		c, err := l.Listener.Accept()
 		switch {
@@ -207,17 +195,33 @@ func (l *listener) Accept() (net.Conn, error) {
 			}
 		case passing(err):
 			l.gate.opts.Log.Warn("accept", "addr", l.Addr().String(), "err", err)
-			select {
-			case <-time.After(delay):
-			case <-l.gate.done:
+			if !pause.wait() {
 				return nil, net.ErrClosed
 			}
-			delay = min(2*delay, longest)
 		default:
 			return nil, err
 		}
 	}
 }
+
+// A backOff is the time between two attempts to accept: longer after each failure, a second at most.
+type backOff struct {
+	done  <-chan struct{}
+	delay time.Duration
+}
+
+// wait reports whether it is worth to try again: not when done is closed.
+func (b *backOff) wait() bool {
+	b.delay = min(max(2*b.delay, 5*time.Millisecond), time.Second)
+	select {
+	case <-time.After(b.delay):
+		return true
+	case <-b.done:
+		return false
+	}
+}
+
+func (b *backOff) reset() { b.delay = 0 }
 
 // Close stops accepting; open connections stay.
 func (l *listener) Close() error {

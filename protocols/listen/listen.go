@@ -5,7 +5,10 @@
 // has a deadline on each read and each write and a last moment, whatever deadlines the library above sets or forgets.
 // These connections must lie below TLS, so that a handshake is bounded like everything else:
 //
-//	net.Listener → Gate.Guard → tls.NewListener (implicit TLS only) → the library's Serve
+//	net.Listener → Forwarded → Gate.Guard → tls.NewListener (implicit TLS only) → the library's Serve
+//
+// [Forwarded] takes the address of a client from a forwarder that stands between; forward.go and header.go have the PROXY
+// protocol. It is left out where no forwarder can be.
 //
 // A [Server] is an accept loop over a Gate, for protocols whose sessions are ours. [PeerOf] tells who is at the other
 // end of a connection, through all its wrappers.

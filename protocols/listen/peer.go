@@ -11,16 +11,17 @@ import (
 )
 
 // PeerOf tells who is at the other end of c. Ask again after STARTTLS: the ID stays the same for a connection that came
-// through a [Gate] (any other gets a fresh one each time), TLS is new. On a forwarded connection it waits for the forwarder. Of a TLS connection the handshake must be over,
+// through a [Gate] (any other gets a fresh one each time), TLS is new. Of a TLS connection the handshake must be over,
 // else no certificate is seen.
 func PeerOf(c net.Conn) protocols.Peer {
-	p := protocols.Peer{ID: freshID()}
-	if guarded := find(c); guarded != nil {
-		_ = guarded.introduce() // an error closes it
-		p.ID, p.Forwarded = guarded.id, guarded.forwarded
-	}
-	p.Addr, p.Local = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
+	p := protocols.Peer{Addr: addrPort(c.RemoteAddr()), Local: addrPort(c.LocalAddr())}
 	_, p.Unix = c.LocalAddr().(*net.UnixAddr)
+	if guarded := find(c); guarded != nil {
+		p.ID = guarded.id
+		_, p.Forwarded = guarded.Conn.(*forwarded)
+	} else {
+		p.ID = freshID()
+	}
 	if secure, ok := c.(*tls.Conn); ok {
 		state := secure.ConnectionState()
 		p.TLS = &state

@@ -55,12 +55,16 @@ func permit(acct directory.Account, peer protocols.Peer, service directory.Servi
 	return nil
 }
 
-// near reports whether the peer is in one of networks; no networks are all. A unix socket counts as loopback.
+// near reports whether the peer is in one of networks; no networks are all. A unix socket counts as loopback. A peer who
+// came through a forwarder is where that one says, but never on this machine.
 func near(networks []netip.Prefix, peer protocols.Peer) bool {
 	if len(networks) == 0 {
 		return true
 	}
 	addrs := []netip.Addr{peer.Addr.Addr().Unmap().WithZone("")}
+	if peer.Forwarded && addrs[0].IsLoopback() {
+		return false
+	}
 	if peer.Unix {
 		addrs = []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}
 	}

@@ -56,6 +56,11 @@ func TestNear(t *testing.T) {
 		return protocols.Peer{Addr: netip.AddrPortFrom(netip.MustParseAddr(addr), 1234)}
 	}
 	unix := protocols.Peer{Unix: true}
+	forwarded := func(addr string) protocols.Peer {
+		p := from(addr)
+		p.Forwarded = true
+		return p
+	}
 	tests := []struct {
 		name     string
 		networks string
@@ -71,6 +76,9 @@ func TestNear(t *testing.T) {
 		{"a unix socket is loopback", "127.0.0.0/8", unix, true},
 		{"in IPv6 too", "::1/128", unix, true},
 		{"and nowhere else", "192.0.2.0/24", unix, false},
+		{"through a forwarder, where he says", "192.0.2.0/24", forwarded("192.0.2.1"), true},
+		{"through a forwarder, never on this machine", "127.0.0.0/8", forwarded("127.0.0.1"), false},
+		{"in IPv6 neither", "::/0", forwarded("::1"), false},
 		{"no address is nowhere", "0.0.0.0/0 ::/0", protocols.Peer{}, false},
 	}
 	for _, tt := range tests {

@@ -3,12 +3,15 @@ package smtpd
 import (
 	"encoding/base64"
 	"fmt"
+	"log/slog"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/protocols/listen"
 )
 
 // smugglings are what some program takes for the end of a message, and what becomes of a message that has it inside.
@@ -81,8 +84,7 @@ func greet(k *talker, kind string) string {
 func TestForwarder(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	forwarders := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	_, addr := w.serve("mx", Options{Forwarders: forwarders})
+	addr := w.serveForwarded("mx", Options{})
 	k := talkTo(t, addr)
 	k.raw("PROXY TCP4 192.0.2.7 192.0.2.25 4711 25\r\n")
 	k.want("220")
@@ -93,7 +95,7 @@ func TestForwarder(t *testing.T) {
 		t.Errorf("filed %q; want the client's address in Received", got)
 	}
 
-	_, addr = w.serve("submission", Options{Forwarders: forwarders})
+	addr = w.serveForwarded("submission", Options{})
 	k = talkTo(t, addr)
 	k.raw("PROXY TCP4 127.0.0.1 127.0.0.1 4711 587\r\n")
 	k.want("220")
@@ -146,12 +148,28 @@ func TestEarlyTalker(t *testing.T) {
 	k.want("250")
 	k.want("250 2.0.0")
 
-	_, addr = w.serve("mx", Options{GreetPause: 300 * time.Millisecond})
+	_, addr = w.serve("mx", Options{GreetPause: time.Hour})
+	greet(dial(t, addr), "mx") // who is on this machine does not wait
+
+	addr = w.serveForwarded("mx", Options{GreetPause: 300 * time.Millisecond})
+	const header = "PROXY TCP4 192.0.2.7 192.0.2.25 4711 25\r\n"
 	k = talkTo(t, addr)
-	k.raw(early)
+	k.raw(header + early)
 	k.want("554 5.5.1")
 	k.closed()
 
-	k = dial(t, addr) // waits
+	k = talkTo(t, addr) // waits
+	k.raw(header)
+	k.want("220")
 	greet(k, "mx")
+}
+
+// serveForwarded is serve for a place behind a forwarder on loopback.
+func (w *world) serveForwarded(kind string, opts Options) (addr string) {
+	w.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	forwarders := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	w.serveOn(listen.Forwarded(l, forwarders, slog.New(slog.DiscardHandler)), kind, opts)
+	return l.Addr().String()
 }

@@ -20,7 +20,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -57,9 +56,9 @@ type Options struct {
 	Life           time.Duration
 	MaxConns       int
 	MaxConnsOfPeer int
-	Forwarders     []netip.Prefix
 
 	// GreetPause is how long clients of an MX wait for the greeting. Who speaks meanwhile is no mail server, and refused.
+	// Programs on this machine do not wait.
 	GreetPause time.Duration
 }
 
@@ -146,9 +145,8 @@ func newServer(opts Options, lmtp bool) *Server {
 	s.ctx, s.cut = context.WithCancel(context.Background())
 	s.gate = listen.NewGate(listen.Options{
 		Idle: opts.Idle, Life: opts.Life, MaxConns: opts.MaxConns, MaxConnsOfPeer: opts.MaxConnsOfPeer,
-		Forwarders: opts.Forwarders,
-		Refusal:    fmt.Sprintf("421 4.7.0 %s too many connections\r\n", opts.Hostname),
-		Log:        opts.Log,
+		Refusal: fmt.Sprintf("421 4.7.0 %s too many connections\r\n", opts.Hostname),
+		Log:     opts.Log,
 	})
 	s.smtp = smtp.NewServer(smtp.BackendFunc(s.newSession))
 	s.smtp.Domain = opts.Hostname

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -48,10 +49,11 @@ type Listen struct {
 	LMTP        []string `toml:"lmtp" doc:"Mail from an MTA of your own, for local mailboxes only. Never on a public address: it asks nobody who he is."`
 	IMAP        []string `toml:"imap" doc:"IMAP with STARTTLS. Usually :143."`
 	IMAPS       []string `toml:"imaps" doc:"IMAP over implicit TLS. Usually :993."`
-	Forwarders  []string `toml:"forwarders" doc:"Addresses or networks of load balancers in front of the mail services, which must begin every connection with the PROXY protocol (version 1 or 2). The client they name is the one that counts, and it is never taken for near."`
 	LDAP        []string `toml:"ldap" doc:"The embedded directory with StartTLS, for directory tools. Loopback unless you know better."`
 	LDAPI       string   `toml:"ldapi" doc:"Unix socket of the embedded directory. dirpost's own commands use it."`
 	Status      []string `toml:"status" doc:"/healthz and /metrics (Prometheus) over HTTP. Never on a public address: it asks nobody who he is."`
+	Forwarders  []string `toml:"forwarders" doc:"Addresses and networks (192.0.2.7, 10.0.0.0/8) of forwarders such as HAProxy. Their connections must begin with a header of the PROXY protocol (version 1 or 2) and count as those of the client it names; nobody else may send one. A client of theirs is never local: he needs TLS to send a password."`
+	Forwarded   []string `toml:"forwarded" doc:"The listeners above for which forwarders holds. Programs on a forwarder's own machine cannot use these without a header."`
 	Control     string   `toml:"control" doc:"Unix socket of dirpost status, reload and backup, for root and the user the server runs as. Empty: none of the three works."`
 }
 
@@ -65,9 +67,9 @@ type KeyPair struct {
 type Limits struct {
 	MessageBytes       int64    `toml:"message_bytes" doc:"Largest message."`
 	Recipients         int      `toml:"recipients" doc:"Recipients of one message."`
-	Connections        int      `toml:"connections" doc:"Connections of one listener."`
-	ConnectionsPerPeer int      `toml:"connections_per_peer" doc:"Connections of one client address to one listener; loopback and unix sockets are not counted."`
-	GreetPause         Duration `toml:"greet_pause" doc:"Strangers on the MX wait this long for the greeting; who speaks meanwhile is no mail server, and is refused. 0s: no pause."`
+	Connections        int      `toml:"connections" doc:"Connections of one service."`
+	ConnectionsPerPeer int      `toml:"connections_per_peer" doc:"Connections of one client address (in IPv6 of one /64) to one service; unix sockets are not counted."`
+	GreetPause         Duration `toml:"greet_pause" doc:"How long strangers wait for the greeting of mx. Who speaks before it is a program that does not listen, and gets none. 0s: no wait."`
 	Idle               Duration `toml:"idle" doc:"A mail client may be silent this long in IMAP (at least 30m, RFC 9051)."`
 }
 
@@ -124,6 +126,7 @@ func Default() Config {
 			LDAP:        []string{"127.0.0.1:389"},
 			LDAPI:       "/run/dirpost/ldapi",
 			Status:      []string{"127.0.0.1:8025"},
+			Forwarded:   []string{"mx", "submission", "submissions", "imap", "imaps"},
 			Control:     "/run/dirpost/control",
 		},
 		TLS: []KeyPair{{Cert: "/etc/dirpost/tls/server.pem", Key: "/etc/dirpost/tls/server.key"}},
@@ -132,6 +135,7 @@ func Default() Config {
 			Recipients:         100,
 			Connections:        10000,
 			ConnectionsPerPeer: 50,
+			GreetPause:         Duration(time.Second),
 			Idle:               Duration(30 * time.Minute),
 		},
 		Log: Log{Level: "info", Format: "text", Target: "stderr"},
@@ -173,7 +177,7 @@ func (c *Config) check() error {
 	if c.Limits.Recipients < 100 {
 		wrong("limits.recipients = %d: RFC 5321 section 4.5.3.1.8 asks for at least 100", c.Limits.Recipients)
 	}
-	if c.Limits.GreetPause < 0 || c.Limits.GreetPause > Duration(30*time.Second) {
+	if p := c.Limits.GreetPause; p < 0 || p > Duration(30*time.Second) {
 		wrong("limits.greet_pause: from 0s to 30s, or real mail servers lose patience")
 	}
 	if c.Limits.Idle < Duration(30*time.Minute) {
@@ -259,8 +263,15 @@ func (l *Listen) check(embedded bool) []error {
 			}
 		}
 	}
-	if _, err := l.ForwarderNetworks(); err != nil {
-		errs = append(errs, fmt.Errorf("listen.forwarders: %w", err))
+	for _, text := range l.Forwarders {
+		if prefix, err := network(text); err != nil || prefix.Bits() == 0 {
+			errs = append(errs, fmt.Errorf("listen.forwarders: %q is neither an address nor a network such as 10.0.0.0/8", text))
+		}
+	}
+	for _, name := range l.Forwarded {
+		if !slices.Contains(forwardable, name) {
+			errs = append(errs, fmt.Errorf("listen.forwarded: no listener %q: write some of %s", name, strings.Join(forwardable, ", ")))
+		}
 	}
 	if embedded && l.LDAPI == "" {
 		errs = append(errs, errors.New("listen.ldapi is empty: the embedded directory needs its unix socket"))
@@ -268,20 +279,30 @@ func (l *Listen) check(embedded bool) []error {
 	return errs
 }
 
-// ForwarderNetworks returns the forwarders as networks.
-func (l *Listen) ForwarderNetworks() ([]netip.Prefix, error) {
+// forwardable are the listeners that may have a TCP port.
+var forwardable = []string{"mx", "submission", "submissions", "lmtp", "imap", "imaps", "ldap", "status"}
+
+// network reads an address or a network in CIDR form.
+func network(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return addr.Unmap().Prefix(addr.Unmap().BitLen())
+	}
+	prefix, err := netip.ParsePrefix(text)
+	return prefix.Masked(), err
+}
+
+// ForwardersOf returns the networks of forwarders to the listener name. The file has been checked.
+func (l *Listen) ForwardersOf(name string) []netip.Prefix {
+	if !slices.Contains(l.Forwarded, name) {
+		return nil
+	}
 	var networks []netip.Prefix
 	for _, text := range l.Forwarders {
-		network, err := netip.ParsePrefix(text)
-		if addr, one := netip.ParseAddr(text); one == nil {
-			network, err = netip.PrefixFrom(addr, addr.BitLen()), nil
+		if prefix, err := network(text); err == nil {
+			networks = append(networks, prefix)
 		}
-		if err != nil || network.Bits() == 0 {
-			return nil, fmt.Errorf("%q: write an address or a network such as 192.0.2.0/24", text)
-		}
-		networks = append(networks, network.Masked())
 	}
-	return networks, nil
+	return networks
 }
 
 func (l Log) level() (slog.Level, error) {

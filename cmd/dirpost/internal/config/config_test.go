@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,10 +31,9 @@ func TestParseNamesLineKeyAndRemedy(t *testing.T) {
 		{"not TOML", "hostname = \n", []string{"line 1"}},
 		{"duplicate key", "data = 'a'\ndata = 'b'\n", []string{"line 2", "data"}},
 		{"bad duration", keyPair + "[limits]\nidle = '5'\n", []string{"line 5", "no duration"}},
-		{"a forwarder that is no address", keyPair + "[listen]\nforwarders = ['balancer']\n", []string{"listen.forwarders", "balancer"}},
-		{"everybody a forwarder", keyPair + "[listen]\nforwarders = ['0.0.0.0/0']\n", []string{"listen.forwarders"}},
-		{"too long a pause", keyPair + "[limits]\ngreet_pause = '5m'\n", []string{"limits.greet_pause"}},
 		{"too short a duration", keyPair + "[limits]\nidle = '5m'\n", []string{"at least 30m"}},
+		{"nobody waits that long", keyPair + "[limits]\ngreet_pause = '2m'\n", []string{"limits.greet_pause", "30s"}},
+		{"no wait", keyPair + "[limits]\ngreet_pause = '0s'\n", nil},
 		{"passwords in the clear", keyPair + "[directory]\nembedded = false\nuris = ['ldap://ldap.example.org']\n", []string{"start_tls"}},
 		{"clear text on loopback", keyPair + "[directory]\nembedded = false\nuris = ['ldap://127.0.0.1:1389']\n", nil},
 		{"no server", keyPair + "[directory]\nembedded = false\n", []string{"directory.uris"}},
@@ -41,6 +41,10 @@ func TestParseNamesLineKeyAndRemedy(t *testing.T) {
 		{"LMTP open to the world", keyPair + "[listen]\nlmtp = [':24']\n", []string{"listen.lmtp", "unix socket"}},
 		{"LMTP on a unix socket", keyPair + "[listen]\nlmtp = ['unix:/run/x']\n", nil},
 		{"status open to the world", keyPair + "[listen]\nstatus = ['0.0.0.0:80']\n", []string{"listen.status", "loopback"}},
+		{"a forwarder's name", keyPair + "[listen]\nforwarders = ['haproxy']\n", []string{"listen.forwarders", "haproxy", "10.0.0.0/8"}},
+		{"everybody a forwarder", keyPair + "[listen]\nforwarders = ['0.0.0.0/0']\n", []string{"listen.forwarders"}},
+		{"forwarders", keyPair + "[listen]\nforwarders = ['192.0.2.7', '2001:db8::/32']\nforwarded = ['mx']\n", nil},
+		{"forwarders to a unix socket", keyPair + "[listen]\nforwarded = ['control']\n", []string{"listen.forwarded", "control", "mx"}},
 		{"a log target that is none", keyPair + "[log]\ntarget = 'file'\n", []string{"log.target", "syslog"}},
 		{"half a key pair", "[[tls]]\ncert = 'c'\n", []string{"both cert and key"}},
 		{"bad level", keyPair + "[log]\nlevel = 'loud'\n", []string{"log.level"}},
@@ -102,6 +106,18 @@ func TestEveryKeyIsExplained(t *testing.T) {
 			t.Errorf("%q has no comment", line)
 		}
 		before = line
+	}
+}
+
+func TestForwardersOf(t *testing.T) {
+	t.Parallel()
+	c := Default()
+	c.Listen.Forwarders = []string{"192.0.2.7", "10.1.2.3/8", "::ffff:192.0.2.8", "2001:db8::1"}
+	want := "[192.0.2.7/32 10.0.0.0/8 192.0.2.8/32 2001:db8::1/128]"
+	for name, want := range map[string]string{"mx": want, "imaps": want, "lmtp": "[]", "ldap": "[]", "status": "[]"} {
+		if got := fmt.Sprint(c.Listen.ForwardersOf(name)); got != want {
+			t.Errorf("%s: got %s, want %s", name, got, want)
+		}
 	}
 }
 
