@@ -44,13 +44,15 @@ type conn struct {
 
 	mu       sync.Mutex // guards what follows, and that the deadline of Conn fits it
 	idle     time.Duration
+	turn     time.Duration // 0 = no limit
+	spoke    time.Time     // the last thing that was said to the peer
 	end      time.Time
 	held     int  // commands in hand that a drain lets finish
 	draining bool // Read fails as soon as nothing is held
 	fault    error
 }
 
-// Read waits for data no longer than the idle time, and not beyond the end of the connection's life.
+// Read waits for data no longer than the idle time, and not beyond the end of the peer's turn and the connection's life.
 func (c *conn) Read(p []byte) (int, error) {
 	if err := c.arm(); err != nil {
 		return 0, err
@@ -78,6 +80,9 @@ func (c *conn) arm() error {
 // deadline is when the next read ends. The caller holds mu.
 func (c *conn) deadline() time.Time {
 	deadline := time.Now().Add(c.idle)
+	if turn := c.spoke.Add(c.turn); c.turn > 0 && c.held == 0 && turn.Before(deadline) {
+		deadline = turn
+	}
 	if c.end.Before(deadline) {
 		deadline = c.end
 	}
@@ -108,6 +113,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if now := time.Now(); now.Before(last) {
 		last = now
 	}
+	c.spoke = last
 	c.mu.Unlock()
 	if err := c.Conn.SetWriteDeadline(last.Add(c.write)); err != nil {
 		return 0, err
@@ -168,6 +174,20 @@ func Limit(c net.Conn, idle, life time.Duration) {
 	guarded.mu.Lock()
 	defer guarded.mu.Unlock()
 	guarded.idle, guarded.end = idle, time.Now().Add(life)
+}
+
+// Hurry gives c a shorter idle time, if it is shorter, until relax is called. c is as for [Limit].
+func Hurry(c net.Conn, idle time.Duration) (relax func()) {
+	guarded := mustFind(c)
+	guarded.mu.Lock()
+	defer guarded.mu.Unlock()
+	before := guarded.idle
+	guarded.idle = min(idle, before)
+	return func() {
+		guarded.mu.Lock()
+		defer guarded.mu.Unlock()
+		guarded.idle = before
+	}
 }
 
 // Early waits before the first word is said to c, and reports whether the peer speaks meanwhile, which no program does

@@ -17,6 +17,7 @@ import (
 // Options of a [Gate]. The zero value is usable; a negative number of connections is no limit.
 type Options struct {
 	Idle           time.Duration // longest wait for the next octet; 0 = 5 minutes (RFC 5321 section 4.5.3.2.7)
+	Turn           time.Duration // longest time from our last word to the next, but while a command is held; 0 = no limit
 	Life           time.Duration // longest life of a connection; 0 = 24 hours
 	Write          time.Duration // longest time for the peer to take what one write sends; 0 = 1 minute
 	MaxConns       int           // open at once; 0 = 5000
@@ -106,6 +107,8 @@ func (g *Gate) admit(c net.Conn, own bool) (*conn, bool) {
 		gate:  g,
 		of:    network(c.RemoteAddr()),
 		idle:  g.opts.Idle,
+		turn:  g.opts.Turn,
+		spoke: time.Now(),
 		end:   time.Now().Add(g.opts.Life),
 		write: g.opts.Write,
 	}

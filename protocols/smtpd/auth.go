@@ -38,6 +38,7 @@ func (s *session) loggedIn(id directory.Identity) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.path, s.login = s.server.desks.For(id), id.Login
+	s.wire.answers.Store(0)
 	s.log = s.log.With("login", id.Login)
 }
 

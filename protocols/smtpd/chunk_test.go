@@ -14,9 +14,14 @@ import (
 
 // chunkTalk brings a client of its own server to where it may send the chunks of a message for rcpt, who is new.
 func chunkTalk(w *world, way chunkWay, rcpt string) (*talker, *Server) {
+	return messageTalk(w, way, rcpt, Options{})
+}
+
+// messageTalk does so with a server that has options.
+func messageTalk(w *world, way chunkWay, rcpt string, opts Options) (*talker, *Server) {
 	kind := way.kind
 	w.addUser(rcpt, directory.Quota{})
-	server, addr := w.serve(kind, Options{})
+	server, addr := w.serve(kind, opts)
 	config := w.dial.Clone()
 	config.MaxVersion = way.version
 	k := talkTo(w.t, addr)

@@ -46,6 +46,7 @@ var answers = []struct {
 	{syscall.EDQUOT, protocols.Reply{Code: 452, Enhanced: "4.3.1", Text: "out of space, try again later"}},
 
 	{trace.ErrLineEnds, protocols.Reply{Code: 550, Enhanced: "5.5.2", Text: "lines must end with CRLF, and there is no NUL in a message"}},
+	{smtp.ErrTooLongLine, protocols.Reply{Code: 550, Enhanced: "5.6.0", Text: "message has a line that is too long"}},
 	{trace.ErrHeaderLarge, protocols.Reply{Code: 552, Enhanced: "5.3.4", Text: "message header too large"}},
 	{trace.ErrLoop, protocols.Reply{Code: 554, Enhanced: "5.4.6", Text: "too many hops, this message goes in circles"}},
 
@@ -67,10 +68,11 @@ var (
 	replyNoSender  = protocols.Reply{Code: 553, Enhanced: "5.1.7", Text: "sender address is not usable"}
 	replyLater     = protocols.Reply{Code: 451, Enhanced: "4.3.0", Text: "temporary failure, try again later"}
 	replyAborted   = protocols.Reply{Code: 421, Enhanced: "4.5.0", Text: "message was abandoned"}
+	replyEarly     = protocols.Reply{Code: 554, Enhanced: "5.5.1", Text: "you speak before the greeting"}
+	replyStopped   = protocols.Reply{Code: 451, Enhanced: "4.4.2", Text: "message stopped coming, try again later"}
 	replyClosing   = protocols.Reply{Code: 421, Enhanced: "4.3.2", Text: "shutting down, try again later"}
 	replyEnough    = protocols.Reply{Code: 421, Enhanced: "4.7.0", Text: "too many errors, closing"}
 	replyMany      = protocols.Reply{Code: 421, Enhanced: "4.7.0", Text: "too many messages in one session, come again"}
-	replyEarly     = protocols.Reply{Code: 554, Enhanced: "5.5.1", Text: "you speak before the greeting"}
 )
 
 // reply makes of an error what the peer hears. It hears nothing that is not in this file, in a [protocols.Reply] or in

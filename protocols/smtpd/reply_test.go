@@ -42,6 +42,7 @@ var replies = []struct {
 	{"broken disk", errDisk, "451 4.3.0"},
 	{"store closed", storage.ErrClosed, "451 4.3.0"},
 	{"line ends", trace.ErrLineEnds, "550 5.5.2"},
+	{"a line beyond all", smtp.ErrTooLongLine, "550 5.6.0"},
 	{"large header", trace.ErrHeaderLarge, "552 5.3.4"},
 	{"loop", trace.ErrLoop, "554 5.4.6"},
 	{"wrong password", directory.ErrWrong, "535 5.7.8"},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/protocols"
+	"github.com/dirpost/dirpost/protocols/delivery/trace"
 	"github.com/dirpost/dirpost/protocols/listen"
 	"github.com/dirpost/dirpost/storage"
 )
@@ -197,8 +198,15 @@ type transaction struct {
 // take moves the message r along the path. It returns when all of r is read: while chunks of a BDAT are missing, go-smtp
 // would keep an early answer and might give it to the next message.
 func (s *session) take(ctx context.Context, r io.Reader) (t transaction, results []error, err error) {
-	if _, chunked := r.(*io.PipeReader); chunked {
+	_, chunked := r.(*io.PipeReader)
+	if chunked {
+		s.wire.chunked.Store(true)
+		defer s.wire.chunked.Store(false)
 		r = whole{r, s.wire, s.smtp.Conn()}
+	} else {
+		text := &unfinished{Reader: r}
+		defer s.wire.watch(text)()
+		r = text
 	}
 	in := bufio.NewReader(r)
 	s.enter(in)
@@ -209,6 +217,9 @@ func (s *session) take(ctx context.Context, r io.Reader) (t transaction, results
 		results, err = path.Accept(ctx, t.env, &bounded{r: in, left: s.server.opts.MaxBytes})
 	}
 	if err != nil {
+		if errors.Is(err, trace.ErrLineEnds) && !chunked {
+			defer listen.Hurry(s.wire, s.server.opts.Linger)()
+		}
 		_, end := io.Copy(io.Discard, in)
 		endIfAbandoned(err)
 		endIfAbandoned(end)
@@ -312,6 +323,9 @@ func (s *session) Logout() error {
 	if _, secured := s.smtp.TLSConnectionState(); secured && s.peer.TLS == nil {
 		return nil
 	}
+	if s.wire.tired() {
+		s.tally.last = errTired
+	}
 	s.log.Info("session", "helo", s.smtp.Hostname(), "tls", s.peer.TLS != nil, "took", time.Since(s.began),
 		"messages", s.tally.messages, "rcpts", s.tally.rcpts,
 		"refused", s.tally.errors+s.tally.refusedRcpts+s.tally.wrongAuths, "err", s.tally.last)
@@ -350,6 +364,7 @@ func (s *session) filed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tally.messages++
+	s.wire.answers.Store(0)
 }
 
 // keyword is the "with" of the Received field (RFC 3848). The caller holds mu.

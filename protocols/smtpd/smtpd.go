@@ -7,7 +7,12 @@
 // parameters get 500 and not 555, SIZE over 4 GiB gets 501 and not 552, and the texts of the banner and of accepted MAIL
 // and RCPT commands are not ours. A client that says HELO is recorded as one that said EHLO.
 //
-// A "." at the start of a line with a bare CR behind it is dropped by the library, unseen by the check of line ends.
+// A "." at the start of a line with a bare CR behind it is dropped by the library, unseen by the check of line ends. Where
+// LF follows, the library does not see the end of the message in the line after it either, so the client waits in vain,
+// hears 451 once he has been idle for too long, and comes again.
+//
+// A message with other line ends than CRLF is refused for good, but only at its end, lest the rest of it be taken for
+// commands. Its sender may see an end (CR CR LF before the dot) where there is none; he is not waited for much longer.
 //
 // Start reading at [Server.Serve], then session.go, which has one method for each command, in the order of a
 // transaction. reply.go is the one place where an error becomes an answer.
@@ -51,15 +56,16 @@ type Options struct {
 	MaxErrors       int   // refused commands, other than RCPT and AUTH, before the session ends; 0 = 20
 	MaxRefusedRcpts int   // before the session ends; 0 = 20, in LMTP none
 	MaxAuthFailures int   // the last of which ends the session; 0 = 5
+	MaxAnswers      int   // lines that we say before a message or a login comes of it; 0 = 1,000, in LMTP none
 
-	Idle           time.Duration // see listen.Options, for this and the rest
+	GreetPause time.Duration // in which no client of an MX speaks who listens; 0 = none. Not for those on this machine
+	Linger     time.Duration // longest wait for more of a message that is refused for its line ends; 0 = 10 seconds
+
+	Turn           time.Duration // for one command, see listen.Options, for this and the rest; 0 = 10 minutes
+	Idle           time.Duration
 	Life           time.Duration
 	MaxConns       int
 	MaxConnsOfPeer int
-
-	// GreetPause is how long clients of an MX wait for the greeting. Who speaks meanwhile is no mail server, and refused.
-	// Programs on this machine do not wait.
-	GreetPause time.Duration
 }
 
 func (o Options) withDefaults(lmtp bool) Options {
@@ -75,6 +81,9 @@ func (o Options) withDefaults(lmtp bool) Options {
 	setDefault(&o.MaxErrors, 20)
 	setDefault(&o.MaxRefusedRcpts, few)
 	setDefault(&o.MaxAuthFailures, 5)
+	setDefault(&o.MaxAnswers, many)
+	setDefault(&o.Linger, 10*time.Second)
+	setDefault(&o.Turn, 10*time.Minute)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -144,7 +153,7 @@ func newServer(opts Options, lmtp bool) *Server {
 	s := &Server{opts: opts, log: opts.Log}
 	s.ctx, s.cut = context.WithCancel(context.Background())
 	s.gate = listen.NewGate(listen.Options{
-		Idle: opts.Idle, Life: opts.Life, MaxConns: opts.MaxConns, MaxConnsOfPeer: opts.MaxConnsOfPeer,
+		Turn: opts.Turn, Idle: opts.Idle, Life: opts.Life, MaxConns: opts.MaxConns, MaxConnsOfPeer: opts.MaxConnsOfPeer,
 		Refusal: fmt.Sprintf("421 4.7.0 %s too many connections\r\n", opts.Hostname),
 		Log:     opts.Log,
 	})
@@ -170,7 +179,7 @@ func (s *Server) Serve(l net.Listener, implicitTLS bool) error {
 	}
 	defer s.work.Done()
 	defer l.Close()
-	var guarded net.Listener = wires{s.gate.Guard(l), s.opts.GreetPause, replyEarly.Error() + "\r\n"}
+	var guarded net.Listener = wires{s.gate.Guard(l), s}
 	if implicitTLS {
 		guarded = tls.NewListener(guarded, s.opts.TLS)
 	}
