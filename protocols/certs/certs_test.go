@@ -139,37 +139,6 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// TestSettings: what is too old is refused.
-func TestSettings(t *testing.T) {
-	t.Parallel()
-	store, err := Open([]Pair{makeRSA(t, t.TempDir(), "rsa", "mail.example.org")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests := []struct {
-		name   string
-		client *tls.Config
-		ok     bool
-	}{
-		{"TLS 1.3", &tls.Config{MinVersion: tls.VersionTLS13}, true},
-		{"TLS 1.2", &tls.Config{MaxVersion: tls.VersionTLS12}, true},
-		{"TLS 1.1", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false},
-		{"no forward secrecy", &tls.Config{MaxVersion: tls.VersionTLS12,
-			CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}}, false},
-		{"no authenticated encryption", &tls.Config{MaxVersion: tls.VersionTLS12,
-			CipherSuites: []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA}}, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			tt.client.InsecureSkipVerify = true
-			if _, _, err := shake(t, store.Server(nil), tt.client); (err == nil) != tt.ok {
-				t.Errorf("handshake: %v, want ok %v", err, tt.ok)
-			}
-		})
-	}
-}
-
 // TestReload: new files are used from the next handshake on; bad ones change nothing.
 func TestReload(t *testing.T) {
 	t.Parallel()
