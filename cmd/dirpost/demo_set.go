@@ -73,7 +73,8 @@ func demoConfig(dir string, portBase int) config.Config {
 	cfg := config.Default()
 	cfg.Data, cfg.Cache = filepath.Join(dir, "data"), filepath.Join(dir, "cache")
 	cfg.Listen = config.Listen{
-		MX: at(525), LMTP: at(424), Submission: at(587), Submissions: at(465), IMAP: at(143), IMAPS: at(993), LDAP: at(389),
+		Forwarded: cfg.Listen.Forwarded,
+		MX:        at(525), LMTP: at(424), Submission: at(587), Submissions: at(465), IMAP: at(143), IMAPS: at(993), LDAP: at(389),
 		LDAPI: filepath.Join(dir, "run", "ldapi"), Control: filepath.Join(dir, "run", "control"),
 	}
 	cfg.TLS = []config.KeyPair{{Cert: filepath.Join(dir, "server.pem"), Key: filepath.Join(dir, "server.key")}}

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -75,6 +76,9 @@ func TestSwaks(t *testing.T) {
 	_, mx := w.serve("mx", Options{})
 	_, lmtp := w.serve("lmtp", Options{})
 	_, submission := w.serve("submission", Options{})
+	forwarded := w.serveForwarded("mx", Options{})
+	header := []string{"--server", forwarded, "--proxy-source", "192.0.2.7", "--proxy-source-port", "4711",
+		"--proxy-dest", "192.0.2.25", "--proxy-dest-port", "25", "--from", "ann@example.net", "--to", "bob@example.org"}
 	login := []string{"--server", submission, "--tls", "--auth", "PLAIN", "--auth-user", "alice", "--auth-password", password}
 	tests := []struct {
 		name string
@@ -84,6 +88,9 @@ func TestSwaks(t *testing.T) {
 	}{
 		{"in by the MX", []string{"--server", mx, "--from", "ann@example.net", "--to", "bob@example.org"}, "250 2.0.0 accepted as", true},
 		{"in by the MX with TLS", []string{"--server", mx, "--tls", "--from", "ann@example.net", "--to", "bob@example.org"}, "250 2.0.0 accepted as", true},
+		{"through a forwarder", append(slices.Clip(header), "--proxy-version", "1", "--proxy-family", "TCP4"), "250 2.0.0 accepted as", true},
+		{"in its other version", append(slices.Clip(header), "--proxy-version", "2", "--proxy-family", "AF_INET"), "250 2.0.0 accepted as", true},
+		{"with what is no address", []string{"--server", forwarded, "--proxy", "TCP4 192.0.2.700 192.0.2.25 4711 25", "--to", "bob@example.org"}, "", false},
 		{"by LMTP", []string{"--server", lmtp, "--protocol", "LMTP", "--from", "ann@example.net", "--to", "bob@example.org"}, "250 2.0.0 <bob@example.org> accepted as", true},
 		{"submitted", append(login, "--from", "alice@example.org", "--to", "bob@example.org"), "250 2.0.0 accepted as", true},
 		{"relaying", []string{"--server", mx, "--from", "ann@example.net", "--to", "bob@example.com"}, "550 5.7.1 relaying denied", false},
@@ -101,7 +108,11 @@ func TestSwaks(t *testing.T) {
 			sent++
 		}
 	}
-	if got := len(w.inbox("bob")); got != sent {
-		t.Errorf("got %d messages, want %d", got, sent)
+	got := w.inbox("bob")
+	if len(got) != sent {
+		t.Errorf("got %d messages, want %d", len(got), sent)
+	}
+	if n := strings.Count(strings.Join(got, ""), "\nReceived: from client.test ([192.0.2.7])"); n != 2 {
+		t.Errorf("%d messages are of the client that a forwarder named, want 2", n)
 	}
 }

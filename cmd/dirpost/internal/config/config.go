@@ -268,6 +268,9 @@ func (l *Listen) check(embedded bool) []error {
 			errs = append(errs, fmt.Errorf("listen.forwarders: %q is neither an address nor a network such as 10.0.0.0/8", text))
 		}
 	}
+	if len(l.Forwarders) > 0 && len(l.Forwarded) == 0 {
+		errs = append(errs, errors.New("listen.forwarders has no use while listen.forwarded is empty: name the listeners"))
+	}
 	for _, name := range l.Forwarded {
 		if !slices.Contains(forwardable, name) {
 			errs = append(errs, fmt.Errorf("listen.forwarded: no listener %q: write some of %s", name, strings.Join(forwardable, ", ")))

@@ -42,6 +42,7 @@ func TestParseNamesLineKeyAndRemedy(t *testing.T) {
 		{"LMTP on a unix socket", keyPair + "[listen]\nlmtp = ['unix:/run/x']\n", nil},
 		{"status open to the world", keyPair + "[listen]\nstatus = ['0.0.0.0:80']\n", []string{"listen.status", "loopback"}},
 		{"a forwarder's name", keyPair + "[listen]\nforwarders = ['haproxy']\n", []string{"listen.forwarders", "haproxy", "10.0.0.0/8"}},
+		{"forwarders to nothing", keyPair + "[listen]\nforwarders = ['192.0.2.7']\nforwarded = []\n", []string{"listen.forwarded is empty"}},
 		{"everybody a forwarder", keyPair + "[listen]\nforwarders = ['0.0.0.0/0']\n", []string{"listen.forwarders"}},
 		{"forwarders", keyPair + "[listen]\nforwarders = ['192.0.2.7', '2001:db8::/32']\nforwarded = ['mx']\n", nil},
 		{"forwarders to a unix socket", keyPair + "[listen]\nforwarded = ['control']\n", []string{"listen.forwarded", "control", "mx"}},
