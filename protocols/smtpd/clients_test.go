@@ -76,7 +76,7 @@ func TestOctetByOctet(t *testing.T) {
 // TestSlowCommand: octets that come one by one keep nobody's place for ever, unless they are those of a message.
 func TestSlowCommand(t *testing.T) {
 	t.Parallel()
-	const turn = 500 * time.Millisecond
+	const turn = time.Second
 	w := newWorld(t)
 	_, addr := w.serve("mx", Options{Turn: turn})
 	for _, secure := range []bool{false, true} {

@@ -63,10 +63,10 @@ func TestSmuggling(t *testing.T) {
 // form that the library hides is pinned: it is answered when the client has been idle for too long, and with "later".
 func TestUnendedData(t *testing.T) {
 	t.Parallel()
-	soon, idle := Options{Linger: 200 * time.Millisecond}, Options{Idle: 300 * time.Millisecond}
+	soon, idle := Options{Linger: 200 * time.Millisecond}, Options{Idle: time.Second}
 	tests := []struct {
 		name, message, want string
-		opts                Options
+		opts                Options // those with a short idle time for the MX alone
 	}{
 		{"CR CR LF before the dot", "Subject: x\r\n\r\none\r\r\n.\r\n", "550 5.5.2", soon},
 		{"CR CR LF in the header", "Subject: x\r\r\n\r\r\n.\r\n", "550 5.5.2", soon},
@@ -79,6 +79,9 @@ func TestUnendedData(t *testing.T) {
 	w := newWorld(t)
 	for i, way := range dataWays {
 		for j, tt := range tests {
+			if i > 0 && tt.opts.Idle > 0 {
+				continue
+			}
 			t.Run(way.name+", "+tt.name, func(t *testing.T) {
 				rcpt := fmt.Sprintf("user%d.%d", i, j)
 				k, _ := messageTalk(w, way, rcpt, tt.opts)
