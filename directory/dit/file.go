@@ -32,6 +32,9 @@ func openFile(path string) (db *bbolt.DB, err error) {
 		}
 		err = db.Update(func(tx *bbolt.Tx) error {
 			_, err := tx.CreateBucketIfNotExists(entriesBucket)
+			if err == nil {
+				_, err = tx.CreateBucketIfNotExists(changesBucket)
+			}
 			return err
 		})
 		if err != nil {
@@ -144,18 +147,85 @@ func (t *Tree) commit(edits []edit) error {
 			return t.fault(err)
 		}
 	}
+	events, logged := t.happen(edits), t.logged
+	upheaval := t.upheaval(edits, nodes)
 	err := guard(func() error {
-		return t.db.Update(func(tx *bbolt.Tx) error { return t.store(tx.Bucket(entriesBucket), edits) })
+		return t.db.Update(func(tx *bbolt.Tx) error {
+			if err := t.store(tx.Bucket(entriesBucket), edits); err != nil {
+				return err
+			}
+			if upheaval {
+				return t.forget(tx)
+			}
+			return t.log(tx, edits, events)
+		})
 	})
 	if err != nil {
+		t.logged = logged
 		refusal := t.fault(err)
 		if refusal.Code == codeOther {
 			t.reload()
+			t.feed.restart(t.last)
 		}
 		return refusal
 	}
+	before := t.viewsOf(edits, func(e edit) *record { return e.old })
 	t.publish(edits, nodes)
+	if upheaval {
+		t.feed.restart(t.last)
+		return nil
+	}
+	after := t.viewsOf(edits, func(e edit) *record { return e.new })
+	for i := range events {
+		events[i].old, events[i].new = before[i], after[i]
+		events[i].size = eventSize(edits[i])
+	}
+	t.feed.publish(events)
 	return nil
+}
+
+// upheaval reports whether an entry gets another name that has entries below it: all their names change, and consumers
+// have to begin anew.
+func (t *Tree) upheaval(edits []edit, nodes []node) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for i, e := range edits {
+		if e.old != nil && e.new != nil && t.index.nodes[e.new.id] != nodes[i] && len(t.index.children[e.new.id]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// viewsOf returns the entries of one side of the edits where they are now.
+func (t *Tree) viewsOf(edits []edit, side func(edit) *record) []*view {
+	out := make([]*view, len(edits))
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for i, e := range edits {
+		if r := side(e); r != nil {
+			if p, ok := t.index.place(r.id); ok {
+				out[i] = &view{record: r, place: p, tree: t}
+			}
+		}
+	}
+	return out
+}
+
+// eventSize is about what an event takes in memory.
+func eventSize(e edit) int {
+	size := 0
+	for _, r := range []*record{e.old, e.new} {
+		if r == nil {
+			continue
+		}
+		for _, a := range r.attrs {
+			for _, v := range a.values {
+				size += len(v) + 24
+			}
+		}
+	}
+	return size
 }
 
 // reload makes the index anew after a commit that failed: whether the disk has the change or not, memory has to agree

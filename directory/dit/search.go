@@ -22,7 +22,8 @@ const (
 // Changes made meanwhile may or may not be seen; every entry is seen as it was at one moment.
 func (t *Tree) Search(ctx context.Context, who Subject, req SearchRequest) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
-		s := &searching{tree: t, judge: t.judge(who), req: req, yield: yield}
+		s := &searching{tree: t, judge: t.judge(who), req: req}
+		s.yield = func(_ *view, e *Entry) bool { return yield(e, nil) }
 		if err := s.run(ctx); err != nil {
 			yield(nil, err)
 		}
@@ -38,34 +39,45 @@ type searching struct {
 	attrs  selection
 	size   int           // entries that may still be sent
 	left   time.Duration // working time
-	yield  func(*Entry, error) bool
+	yield  func(*view, *Entry) bool
 }
 
 func (s *searching) run(ctx context.Context) error {
-	base, err := s.tree.catalog.parseDN(s.req.Base)
+	root, err := s.prepare()
 	if err != nil {
 		return err
 	}
-	if s.filter, err = s.tree.catalog.compile(s.req.Filter); err != nil {
+	if root.open {
+		_, err := s.offer(root)
 		return err
+	}
+	return s.scan(ctx, s.candidates(root.id))
+}
+
+// prepare reads the request and returns the entry that it starts from.
+func (s *searching) prepare() (root *view, err error) {
+	base, err := s.tree.catalog.parseDN(s.req.Base)
+	if err != nil {
+		return nil, err
+	}
+	if s.filter, err = s.tree.catalog.compile(s.req.Filter); err != nil {
+		return nil, err
 	}
 	s.attrs = s.tree.catalog.selectAttrs(s.req.Attributes)
 	s.limit()
 	if v := s.tree.special(base, s.req.RootDSE); v != nil {
 		if s.req.Scope != BaseObject {
-			return refuse(codeNoObject, "no such object")
+			return nil, refuse(codeNoObject, "no such object")
 		}
-		_, err := s.offer(v)
-		return err
+		return v, nil
 	}
-	root, err := s.tree.entry(s.judge, base)
-	if err != nil {
-		return err
+	if root, err = s.tree.entry(s.judge, base); err != nil {
+		return nil, err
 	}
 	if !root.may(s.judge, theEntry, search) {
-		return s.tree.denied(s.judge, root)
+		return nil, s.tree.denied(s.judge, root)
 	}
-	return s.scan(ctx, s.candidates(root.id))
+	return root, nil
 }
 
 // limit applies the smaller of what the client asks for and what the server allows; the local administrator has no
@@ -163,7 +175,7 @@ func (s *searching) offer(v *view) (more bool, err error) {
 	s.size--
 	answer := v.answer(s.judge, s.attrs, s.req.TypesOnly)
 	handed := time.Now()
-	more = s.yield(answer, nil)
+	more = s.yield(v, answer)
 	s.left += time.Since(handed)
 	return more, nil
 }

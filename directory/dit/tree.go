@@ -23,6 +23,7 @@ type Options struct {
 
 	HashLimit     int // passwords hashed at once; 0 = one for each processor
 	MaxEntryBytes int // stored size of one entry; 0 = 16 MiB, for revocation lists
+	MaxChanges    int // that are remembered for consumers who come back; 0 = 10,000
 
 	MaxEntries          int           // that one search returns; 0 = 500,000
 	MaxTime             time.Duration // that one search works; 0 = 1 minute
@@ -37,6 +38,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.HashLimit = cmp.Or(o.HashLimit, runtime.GOMAXPROCS(0))
 	o.MaxEntryBytes = cmp.Or(o.MaxEntryBytes, 16<<20)
+	o.MaxChanges = cmp.Or(o.MaxChanges, 10_000)
 	o.MaxEntries = cmp.Or(o.MaxEntries, 500_000)
 	o.MaxTime = cmp.Or(o.MaxTime, time.Minute)
 	o.MaxAnonymousEntries = cmp.Or(o.MaxAnonymousEntries, 100)
@@ -55,8 +57,10 @@ type Tree struct {
 	hashing  chan struct{} // a place for each hash that may be computed now
 	decoy    string        // a stored password that nobody has, checked for names that do not exist
 
-	write sync.Mutex // held by a change from its last checks until it is published
-	last  time.Time  // of the newest change number; guarded by write
+	write  sync.Mutex // held by a change from its last checks until it is published
+	last   time.Time  // of the newest change number; guarded by write
+	logged int        // lines in the log of changes; guarded by write
+	feed   *feed
 
 	mu    sync.RWMutex // guards index; never held while the file is read or written
 	index *index
@@ -91,12 +95,18 @@ func Open(path string, opts Options) (*Tree, error) {
 		t.db.Close()
 		return nil, fmt.Errorf("directory: open %s: %w", path, err)
 	}
+	if err = t.openLog(); err != nil {
+		t.db.Close()
+		return nil, fmt.Errorf("directory: open %s: %w", path, err)
+	}
+	t.feed = newFeed(t.last)
 	return t, nil
 }
 
-// Close waits for reads and changes that are under way and closes the file. Whatever is asked afterwards fails with
-// result 52.
+// Close ends consumers, waits for reads and changes that are under way and closes the file. Whatever is asked
+// afterwards fails with result 52.
 func (t *Tree) Close() error {
+	t.feed.close()
 	t.write.Lock()
 	defer t.write.Unlock()
 	if err := t.db.Close(); err != nil {

@@ -13,6 +13,7 @@ const (
 	pagedResults   = "1.2.840.113556.1.4.319"    // RFC 2696
 	manageDsaIT    = "2.16.840.1.113730.3.4.2"   // RFC 3296: there are no referrals to manage
 	subentries     = "1.3.6.1.4.1.4203.1.10.1"   // RFC 3672
+	syncRequest    = "1.3.6.1.4.1.4203.1.9.1.1"  // RFC 4533
 	passwordPolicy = "1.3.6.1.4.1.42.2.27.8.5.1" // draft-behera-ldap-password-policy: only asks that we tell more
 )
 
@@ -24,6 +25,7 @@ var controls = []struct {
 	{pagedResults, isSearch},
 	{manageDsaIT, namesEntry},
 	{subentries, isSearch},
+	{syncRequest, isSearch},
 	{passwordPolicy, func(ldapwire.Request) bool { return true }},
 }
 
@@ -44,6 +46,7 @@ func namesEntry(req ldapwire.Request) bool {
 // Extensions are what controls ask of an operation.
 type extensions struct {
 	page       *ldapwire.PageRequest
+	sync       *ldapwire.SyncRequest
 	subentries bool // these and nothing else
 }
 
@@ -66,6 +69,9 @@ func (s *session) extensions(m ldapwire.Message) (extensions, error) {
 			return ext, &dit.Error{Code: ldap.LDAPResultProtocolError, Text: fmt.Sprintf("value of control %s: %v", c.OID, err)}
 		}
 	}
+	if ext.sync != nil && ext.page != nil {
+		return ext, &dit.Error{Code: ldap.LDAPResultProtocolError, Text: "a synchronization has no pages"}
+	}
 	return ext, nil
 }
 
@@ -85,6 +91,10 @@ func (e *extensions) read(c ldapwire.Control) (err error) {
 		var page ldapwire.PageRequest
 		page, err = ldapwire.DecodePage(c.Value)
 		e.page = &page
+	case syncRequest:
+		var sync ldapwire.SyncRequest
+		sync, err = ldapwire.DecodeSyncRequest(c.Value)
+		e.sync = &sync
 	case subentries:
 		e.subentries, err = ldapwire.DecodeBoolean(c.Value)
 	}

@@ -82,7 +82,7 @@ func (s *session) startTLS(ctx context.Context, op *operation) {
 	r := ldapwire.Result{}
 	s.end(op, r, ldapwire.AppendExtended(nil, op.ID, r, startTLS, nil))
 	listen.Limit(s.raw, s.server.opts.HandshakeTimeout, s.server.opts.HandshakeTimeout)
-	defer listen.Limit(s.raw, s.server.opts.IdleTimeout, s.server.opts.IdleTimeout)
+	defer s.limitIdle()
 	secure := tls.Server(s.raw, s.server.opts.TLS)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		s.log.Debug("tls handshake", "err", err)

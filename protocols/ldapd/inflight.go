@@ -14,7 +14,8 @@ var errSameID = errors.New("message number is in use")
 // An operation is one request at work.
 type operation struct {
 	ldapwire.Message
-	size   int // of its message
+	size   int  // of its message
+	stays  bool // goes on until somebody ends it
 	cancel context.CancelFunc
 }
 
@@ -93,10 +94,27 @@ func (f *inflight) quiet() bool {
 	return len(f.live) == 0
 }
 
-// wait returns when nothing is at work.
+// waiting reports whether an operation is at work that ends only when it is ended.
+func (f *inflight) waiting() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, op := range f.live {
+		if op.stays {
+			return true
+		}
+	}
+	return false
+}
+
+// wait ends what would go on for ever and returns when nothing is at work.
 func (f *inflight) wait() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, op := range f.live {
+		if op.stays {
+			op.cancel()
+		}
+	}
 	for f.count > 0 {
 		f.left.Wait()
 	}

@@ -36,10 +36,12 @@ type Options struct {
 	Message          ldapwire.Limits // what one message may hold
 	MaxOperations    int             // at work at once on one connection: 64
 	MaxPages         int             // paged searches open on one connection: 4
+	MaxConsumers     int             // searches that go on with what changes (RFC 4533), of all connections: 64
 	MaxConns         int             // connections: 4096
 	MaxConnsOfPeer   int             // connections from one address: 200
 
 	IdleTimeout      time.Duration // between messages, whatever is at work: 5 minutes
+	ConsumerTimeout  time.Duration // the same while changes are waited for: 24 hours
 	MessageTimeout   time.Duration // from the first octet of a message to its last: 30 seconds
 	WriteTimeout     time.Duration // for the client to take 64 KiB: 30 seconds
 	HandshakeTimeout time.Duration // of TLS: 15 seconds
@@ -58,9 +60,11 @@ func (o Options) withDefaults() Options {
 	o.MaxAdminBytes = cmp.Or(o.MaxAdminBytes, 16<<20)
 	o.MaxOperations = cmp.Or(o.MaxOperations, 64)
 	o.MaxPages = cmp.Or(o.MaxPages, 4)
+	o.MaxConsumers = cmp.Or(o.MaxConsumers, 64)
 	o.MaxConns = cmp.Or(o.MaxConns, 4096)
 	o.MaxConnsOfPeer = cmp.Or(o.MaxConnsOfPeer, 200)
 	o.IdleTimeout = cmp.Or(o.IdleTimeout, 5*time.Minute)
+	o.ConsumerTimeout = cmp.Or(o.ConsumerTimeout, 24*time.Hour)
 	o.MessageTimeout = cmp.Or(o.MessageTimeout, 30*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 30*time.Second)
 	o.HandshakeTimeout = cmp.Or(o.HandshakeTimeout, 15*time.Second)
@@ -78,6 +82,8 @@ type Server struct {
 	brake *brake
 	conns *listen.Server
 
+	consumers chan struct{} // a place for each search that waits for changes
+
 	ctx context.Context // of every operation; done when Shutdown may wait no longer
 	cut context.CancelFunc
 }
@@ -85,7 +91,7 @@ type Server struct {
 // New returns a Server for tree, which must stay open until Shutdown has returned.
 func New(tree *dit.Tree, opts Options) *Server {
 	opts = opts.withDefaults()
-	s := &Server{tree: tree, opts: opts, brake: newBrake(time.Now)}
+	s := &Server{tree: tree, opts: opts, brake: newBrake(time.Now), consumers: make(chan struct{}, opts.MaxConsumers)}
 	s.ctx, s.cut = context.WithCancel(context.Background())
 	s.conns = listen.New(s.serve, listen.Options{
 		Idle:           opts.IdleTimeout,

@@ -18,8 +18,12 @@ func (s *session) search(ctx context.Context, op *operation, req dit.SearchReque
 		only := &dit.Filter{Kind: dit.EqualityMatch, Attr: schema.AttrObjectClass, Value: []byte("subentry")}
 		req.Filter = &dit.Filter{Kind: dit.And, Subs: []*dit.Filter{only, req.Filter}}
 	}
-	if ext.page != nil {
+	switch {
+	case ext.page != nil:
 		s.searchPage(ctx, op, req, *ext.page)
+		return
+	case ext.sync != nil:
+		s.sync(ctx, op, req, *ext.sync)
 		return
 	}
 	var buffer []byte

@@ -90,8 +90,17 @@ func (s *session) read() ([]byte, error) {
 	}
 	opts := &s.server.opts
 	listen.Limit(s.raw, opts.MessageTimeout, opts.MessageTimeout)
-	defer listen.Limit(s.raw, opts.IdleTimeout, opts.IdleTimeout)
+	defer s.limitIdle()
 	return ldapwire.ReadFrame(s.in, s.maxBytes())
+}
+
+// limitIdle says how long the client may be silent: long when it waits for changes and is not a stranger.
+func (s *session) limitIdle() {
+	idle := s.server.opts.IdleTimeout
+	if s.who.DN != "" && s.inflight.waiting() {
+		idle = s.server.opts.ConsumerTimeout
+	}
+	listen.Limit(s.raw, idle, idle)
 }
 
 // maxBytes is how long a message may be, by who sends it.
@@ -126,7 +135,7 @@ func (s *session) handle(frame []byte) bool {
 		return false
 	}
 	s.pages.sweep(time.Now())
-	return s.start(&operation{Message: m, size: len(frame)}, refused)
+	return s.start(&operation{Message: m, size: len(frame), stays: stays(m)}, refused)
 }
 
 // start performs an operation: bind and StartTLS alone and to their end, any other beside those that are at work.
@@ -144,6 +153,9 @@ func (s *session) start(op *operation, refused *dit.Error) bool {
 		op.cancel()
 		s.leave(fmt.Errorf("%w: %w", errOrder, err))
 		return false
+	}
+	if op.stays {
+		s.limitIdle()
 	}
 	if alone {
 		s.perform(ctx, op, refused)

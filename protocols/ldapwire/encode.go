@@ -52,7 +52,7 @@ func AppendExtended(b []byte, id int32, r Result, oid string, value []byte, cont
 }
 
 // AppendEntry appends a SearchResultEntry (RFC 4511 section 4.5.2).
-func AppendEntry(b []byte, id int32, e *dit.Entry) []byte {
+func AppendEntry(b []byte, id int32, e *dit.Entry, controls ...Control) []byte {
 	w := builder{b}
 	message := w.open(tagSequence)
 	w.integer(tagInteger, int64(id))
@@ -64,6 +64,7 @@ func AppendEntry(b []byte, id int32, e *dit.Entry) []byte {
 	}
 	w.close(list)
 	w.close(op)
+	w.controls(controls)
 	w.close(message)
 	return w.b
 }

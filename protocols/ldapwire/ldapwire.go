@@ -101,6 +101,8 @@ const (
 	tagModifyDNResponse = 0x6d
 	tagCompareResponse  = 0x6f
 	tagExtendedResponse = 0x78
+
+	tagIntermediateResponse = 0x79
 )
 
 // ResponseTag is that of a BindResponse.
