@@ -43,6 +43,7 @@ func TestSmuggling(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, %q", way.name, tt.end), func(t *testing.T) {
 				rcpt := fmt.Sprintf("user%d.%d", i, j)
 				k, _ := messageTalk(w, way, rcpt, Options{})
+				k.t = t
 				k.do("DATA", "354")
 				k.raw("From: alice@example.org\r\nSubject: x\r\n\r\none" + tt.end +
 					"MAIL FROM:<alice@example.org>\r\nRCPT TO:<" + rcpt + "@example.org>\r\nDATA\r\n" +
@@ -72,6 +73,7 @@ func TestUnendedData(t *testing.T) {
 		{"CR CR LF in the header", "Subject: x\r\r\n\r\r\n.\r\n", "550 5.5.2", soon},
 		{"LF dot LF", "Subject: x\n\none\n.\n", "550 5.5.2", soon},
 		{"in a second part", "Subject: x\r\n\r\n" + strings.Repeat(strings.Repeat("x", 98)+"\r\n", 200) + "one\r\r\n.\r\n", "550 5.5.2", soon},
+		{"silence long after a bare LF", "Subject: x\r\n\r\nbare\nlines\r\n" + strings.Repeat(strings.Repeat("x", 98)+"\r\n", 200), "550 5.5.2", soon},
 		{"a shorter idle time holds", "Subject: x\r\n\r\none\r\r\n.\r\n", "550 5.5.2", idle},
 		{"dot, CR CR LF before the dot", "Subject: x\r\n\r\none\r\n.\r\r\n.\r\n", "451", idle},
 		{"silence in a clean message", "Subject: x\r\n\r\none\r\n", "451", idle},
@@ -85,6 +87,7 @@ func TestUnendedData(t *testing.T) {
 			t.Run(way.name+", "+tt.name, func(t *testing.T) {
 				rcpt := fmt.Sprintf("user%d.%d", i, j)
 				k, _ := messageTalk(w, way, rcpt, tt.opts)
+				k.t = t
 				k.do("DATA", "354")
 				k.raw("From: alice@example.org\r\n" + tt.message)
 				k.want(tt.want)
