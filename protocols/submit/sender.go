@@ -13,7 +13,7 @@ import (
 	"github.com/dirpost/dirpost/protocols/delivery/trace"
 )
 
-// maxAuthors bounds the mailboxes of From: each may cost a question to the directory.
+// maxAuthors bounds those a message names as authors: each costs a question to the directory.
 const maxAuthors = 20
 
 // checkHeader judges the header of a message: one From field, all of whose mailboxes the identity may use, and the same
@@ -33,18 +33,24 @@ func (s *Submission) checkHeader(ctx context.Context, msg *trace.Message) error 
 		return malformed("a message has at most one Sender field")
 	}
 	resent := append(msg.Values("Resent-From"), msg.Values("Resent-Sender")...)
-	if len(resent) > maxAuthors {
-		return malformed("the message was resent too often")
-	}
+	var authors []directory.Address
 	for _, value := range slices.Concat(from, sender, resent) {
-		authors, err := parseMailboxes(value)
+		named, err := parseMailboxes(value)
 		if err != nil {
 			return err
 		}
-		for _, author := range authors {
-			if err := s.checkAuthor(ctx, author); err != nil {
-				return err
+		for _, author := range named {
+			if !slices.Contains(authors, author) {
+				authors = append(authors, author)
 			}
+		}
+		if len(authors) > maxAuthors {
+			return malformed("From, Sender and Resent fields have too many addresses")
+		}
+	}
+	for _, author := range authors {
+		if err := s.checkAuthor(ctx, author); err != nil {
+			return err
 		}
 	}
 	return nil
