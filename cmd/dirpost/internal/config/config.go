@@ -291,6 +291,9 @@ func network(text string) (netip.Prefix, error) {
 		return addr.Unmap().Prefix(addr.Unmap().BitLen())
 	}
 	prefix, err := netip.ParsePrefix(text)
+	if a := prefix.Addr(); a.Is4In6() {
+		prefix = netip.PrefixFrom(a.Unmap(), max(prefix.Bits()-96, 0))
+	}
 	return prefix.Masked(), err
 }
 

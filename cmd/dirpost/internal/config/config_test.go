@@ -42,6 +42,7 @@ func TestParseNamesLineKeyAndRemedy(t *testing.T) {
 		{"LMTP on a unix socket", keyPair + "[listen]\nlmtp = ['unix:/run/x']\n", nil},
 		{"status open to the world", keyPair + "[listen]\nstatus = ['0.0.0.0:80']\n", []string{"listen.status", "loopback"}},
 		{"a forwarder's name", keyPair + "[listen]\nforwarders = ['haproxy']\n", []string{"listen.forwarders", "haproxy", "10.0.0.0/8"}},
+		{"everybody in another form", keyPair + "[listen]\nforwarders = ['::ffff:0.0.0.0/96']\n", []string{"listen.forwarders"}},
 		{"forwarders to nothing", keyPair + "[listen]\nforwarders = ['192.0.2.7']\nforwarded = []\n", []string{"listen.forwarded is empty"}},
 		{"everybody a forwarder", keyPair + "[listen]\nforwarders = ['0.0.0.0/0']\n", []string{"listen.forwarders"}},
 		{"forwarders", keyPair + "[listen]\nforwarders = ['192.0.2.7', '2001:db8::/32']\nforwarded = ['mx']\n", nil},
@@ -113,8 +114,8 @@ func TestEveryKeyIsExplained(t *testing.T) {
 func TestForwardersOf(t *testing.T) {
 	t.Parallel()
 	c := Default()
-	c.Listen.Forwarders = []string{"192.0.2.7", "10.1.2.3/8", "::ffff:192.0.2.8", "2001:db8::1"}
-	want := "[192.0.2.7/32 10.0.0.0/8 192.0.2.8/32 2001:db8::1/128]"
+	c.Listen.Forwarders = []string{"192.0.2.7", "10.1.2.3/8", "::ffff:192.0.2.8", "::ffff:198.51.100.9/120", "2001:db8::1"}
+	want := "[192.0.2.7/32 10.0.0.0/8 192.0.2.8/32 198.51.100.0/24 2001:db8::1/128]"
 	for name, want := range map[string]string{"mx": want, "imaps": want, "lmtp": "[]", "ldap": "[]", "status": "[]"} {
 		if got := fmt.Sprint(c.Listen.ForwardersOf(name)); got != want {
 			t.Errorf("%s: got %s, want %s", name, got, want)
