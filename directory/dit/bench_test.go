@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
-
-	"go.etcd.io/bbolt"
 )
 
 // bigFile makes a file of so many people, with the attributes that an account of ours has.
@@ -47,8 +45,7 @@ func bigFile(b *testing.B, n int) string {
 			"dpAccountStatus", "active", "dpMailService", "imap", "dpMailService", "submission", "dpMailboxId", "m-"+u,
 			"dpQuotaBytes", "1073741824", "userPassword", storedSecrets[0].stored))
 	}
-	err = tree.db.Update(func(tx *bbolt.Tx) error { return tree.store(tx.Bucket(entriesBucket), edits) })
-	if err == nil {
+	if err = tree.commit(edits); err == nil {
 		err = tree.Close()
 	}
 	if err != nil {

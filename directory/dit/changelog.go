@@ -78,17 +78,12 @@ func (t *Tree) happen(edits []edit) []event {
 	return events
 }
 
-// log writes what happened behind the rest and forgets what is too old.
+// log writes what happened behind the rest and drops what is too old. The caller holds flush.
 func (t *Tree) log(tx *bbolt.Tx, edits []edit, events []event) error {
 	b := tx.Bucket(changesBucket)
 	b.FillPercent = 1 // keys only grow
 	for i, e := range edits {
-		line := loggedChange{uuid: events[i].uuid}
-		if e.new != nil {
-			line.id = e.new.id
-		} else {
-			line.id = e.old.id
-		}
+		line := loggedChange{id: e.id(), uuid: events[i].uuid}
 		if err := b.Put(changeKey(events[i].csn), line.encode()); err != nil {
 			return err
 		}
@@ -105,8 +100,8 @@ func (t *Tree) log(tx *bbolt.Tx, edits []edit, events []event) error {
 	return nil
 }
 
-// forget empties the log but for a mark of now: after it nobody resumes, and all begin anew. The caller holds write.
-func (t *Tree) forget(tx *bbolt.Tx) error {
+// forget empties the log but for a mark: who comes with an older cookie begins anew. The caller holds flush.
+func (t *Tree) forget(tx *bbolt.Tx, csn time.Time) error {
 	if err := tx.DeleteBucket(changesBucket); err != nil {
 		return err
 	}
@@ -115,29 +110,41 @@ func (t *Tree) forget(tx *bbolt.Tx) error {
 		return err
 	}
 	t.logged = 1
-	return b.Put(changeKey(t.last), loggedChange{}.encode())
+	return b.Put(changeKey(csn), loggedChange{}.encode())
 }
 
-// openLog counts the log and begins one in a file that has entries and none.
+// openKey marks, with an empty value, a file that is open, or whose process was killed.
+var openKey = []byte("open")
+
+// openLog counts the log. It begins a new one in a file that has entries and none, and in one that was not closed: what a
+// consumer saw last may not have become durable, so all begin anew.
 func (t *Tree) openLog() error {
 	return guard(func() error {
 		return t.db.Update(func(tx *bbolt.Tx) error {
 			b := tx.Bucket(changesBucket)
 			key, _ := b.Cursor().Last()
-			switch {
-			case key == nil && t.last.IsZero():
-				return nil
-			case key == nil:
-				return t.forget(tx)
-			case len(key) != 8:
+			if key != nil && len(key) != 8 {
 				return fmt.Errorf("%w: log of changes", ErrDamaged)
 			}
-			if when := changeTime(key); when.After(t.last) {
-				t.last = when
+			if key != nil && changeTime(key).After(t.last) {
+				t.last = changeTime(key)
 			}
+			t.number = uint32(tx.Bucket(entriesBucket).Sequence())
 			t.logged = b.Stats().KeyN
-			return nil
+			state := tx.Bucket(stateBucket)
+			killed := state.Get(openKey) != nil
+			if err := state.Put(openKey, []byte{}); err != nil || t.last.IsZero() || key != nil && !killed {
+				return err
+			}
+			return t.forget(tx, t.nextCSN())
 		})
+	})
+}
+
+// closeLog notes that all that anybody saw is durable.
+func (t *Tree) closeLog() error {
+	return guard(func() error {
+		return t.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(stateBucket).Delete(openKey) })
 	})
 }
 

@@ -112,3 +112,47 @@ func (f *feed) after(at uint64) (events []event, more <-chan struct{}, err error
 	events = f.events[uint64(len(f.events))-behind:]
 	return events[:min(len(events), maxBatch)], f.more, nil
 }
+
+// upheaval reports whether an entry gets another name that has entries below it: all their names change, and consumers
+// have to begin anew.
+func (t *Tree) upheaval(edits []edit, nodes []node) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for i, e := range edits {
+		if e.old != nil && e.new != nil && t.index.nodes[e.new.id] != nodes[i] && len(t.index.children[e.new.id]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// viewsOf returns the entries of one side of the edits where they are now.
+func (t *Tree) viewsOf(edits []edit, side func(edit) *record) []*view {
+	out := make([]*view, len(edits))
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for i, e := range edits {
+		if r := side(e); r != nil {
+			if p, ok := t.index.place(r.id); ok {
+				out[i] = &view{record: r, place: p, tree: t}
+			}
+		}
+	}
+	return out
+}
+
+// eventSize is about what an event takes in memory.
+func eventSize(e edit) int {
+	size := 0
+	for _, r := range []*record{e.old, e.new} {
+		if r == nil {
+			continue
+		}
+		for _, a := range r.attrs {
+			for _, v := range a.values {
+				size += len(v) + 24
+			}
+		}
+	}
+	return size
+}

@@ -68,18 +68,15 @@ func (t *Tree) change(ctx context.Context, j *judge, list []change, plan func() 
 			return err
 		}
 	}
-	t.write.Lock()
-	defer t.write.Unlock()
-	edits, err := plan()
-	if err != nil {
-		return err
-	}
-	for _, e := range edits {
-		if e.new != nil {
-			t.stamp(e.new, j)
+	return t.update(func() ([]edit, error) {
+		edits, err := plan()
+		for _, e := range edits {
+			if e.new != nil {
+				t.stamp(e.new, j)
+			}
 		}
-	}
-	return t.commit(edits)
+		return edits, err
+	})
 }
 
 // clear reports whether value n is a password that is not hashed.

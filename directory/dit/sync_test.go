@@ -128,10 +128,7 @@ func TestSyncSlowConsumer(t *testing.T) {
 			for i := range edits {
 				edits[i] = edit{v.record, v.record}
 			}
-			tree.write.Lock()
-			err := tree.commit(edits)
-			tree.write.Unlock()
-			if err != nil {
+			if err := tree.commit(edits); err != nil {
 				t.Error(err)
 			}
 		}

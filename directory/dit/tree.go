@@ -2,6 +2,7 @@ package dit
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/dirpost/dirpost/schema"
 )
@@ -57,13 +59,18 @@ type Tree struct {
 	hashing  chan struct{} // a place for each hash that may be computed now
 	decoy    string        // a stored password that nobody has, checked for names that do not exist
 
+	flush  sync.Mutex // held while a batch is written; taken before write
+	logged int        // lines in the log of changes; guarded by flush
+
 	write  sync.Mutex // held by a change from its last checks until it is published
+	batch  *batch     // that gathers; guarded by write
+	number uint32     // of the newest entry; guarded by write
 	last   time.Time  // of the newest change number; guarded by write
-	logged int        // lines in the log of changes; guarded by write
 	feed   *feed
 
-	mu    sync.RWMutex // guards index; never held while the file is read or written
-	index *index
+	mu      sync.RWMutex // guards what follows; never held while the file is read or written
+	index   *index
+	unsaved map[uint32]unsaved
 }
 
 // Open opens the directory in the bbolt file at path, makes it when it is missing, and reads the indexes into memory. It
@@ -76,6 +83,7 @@ func Open(path string, opts Options) (*Tree, error) {
 		catalog: loadCatalog(),
 		rules:   accessRules,
 		hashing: make(chan struct{}, opts.HashLimit),
+		unsaved: map[uint32]unsaved{},
 	}
 	for _, s := range opts.Suffixes {
 		d, err := t.catalog.parseDN(s)
@@ -107,8 +115,12 @@ func Open(path string, opts Options) (*Tree, error) {
 // afterwards fails with result 52.
 func (t *Tree) Close() error {
 	t.feed.close()
-	t.write.Lock()
-	defer t.write.Unlock()
+	t.flush.Lock()
+	defer t.flush.Unlock()
+	t.save()
+	if err := t.closeLog(); err != nil && !errors.Is(err, bolterrors.ErrDatabaseNotOpen) {
+		t.opts.Log.Error("directory file could not be marked as closed", "err", err)
+	}
 	if err := t.db.Close(); err != nil {
 		return fmt.Errorf("directory: close: %w", err)
 	}
