@@ -6,7 +6,7 @@ import (
 )
 
 // Add adds an entry. Values of its RDN that the attributes lack are added to them.
-func (t *Tree) Add(ctx context.Context, who Subject, e Entry) error {
+func (t *Tree) Add(ctx context.Context, who Subject, e Entry, extra ...*Extra) error {
 	j := t.judge(who)
 	d, err := t.catalog.parseDN(e.DN)
 	if err != nil {
@@ -18,6 +18,13 @@ func (t *Tree) Add(ctx context.Context, who Subject, e Entry) error {
 	if d, err = t.target(j, e.DN, "add"); err != nil {
 		return err
 	}
+	x := t.extend(j, d, extra)
+	var given []change
+	if x.Relax {
+		if e.Attributes, given, err = t.given(j, e.Attributes); err != nil {
+			return err
+		}
+	}
 	changes := make([]Change, 0, len(e.Attributes))
 	for _, a := range e.Attributes {
 		changes = append(changes, Change{AddValues, a})
@@ -26,7 +33,13 @@ func (t *Tree) Add(ctx context.Context, who Subject, e Entry) error {
 	if err != nil {
 		return err
 	}
-	return t.change(ctx, j, list, func() ([]edit, error) { return t.planAdd(j, d, list) })
+	return t.change(ctx, j, list, x.aroundAdd(func() ([]edit, error) {
+		edits, err := t.planAdd(j, d, list)
+		if err == nil && x.Relax {
+			err = t.restore(edits[0].new, j, given)
+		}
+		return edits, err
+	}), x.read)
 }
 
 func (t *Tree) planAdd(j *judge, d dn, list []change) ([]edit, error) {

@@ -29,7 +29,8 @@ type unsaved struct {
 }
 
 // update makes a plan and carries it out, with nobody else changing anything in between, and returns when it is durable.
-func (t *Tree) update(plan func() ([]edit, error)) error {
+// It calls then when the change is in memory.
+func (t *Tree) update(plan func() ([]edit, error), then ...func([]edit)) error {
 	t.write.Lock()
 	edits, err := plan()
 	if err != nil || len(edits) == 0 {
@@ -37,6 +38,11 @@ func (t *Tree) update(plan func() ([]edit, error)) error {
 		return err
 	}
 	b, err := t.apply(edits)
+	for _, f := range then {
+		if err == nil {
+			f(edits)
+		}
+	}
 	t.write.Unlock()
 	if err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 
 // Compare reports whether the entry has the value. It refuses what cannot be compared: an attribute that is not there
 // (16), unknown (17) or without an equality rule (18), and a value that has not the syntax (21).
-func (t *Tree) Compare(_ context.Context, who Subject, name, attr string, value []byte) (bool, error) {
+func (t *Tree) Compare(_ context.Context, who Subject, name, attr string, value []byte, extra ...*Extra) (bool, error) {
 	j := t.judge(who)
 	d, err := t.catalog.parseDN(name)
 	if err != nil {
@@ -18,6 +18,9 @@ func (t *Tree) Compare(_ context.Context, who Subject, name, attr string, value 
 		if v, err = t.entry(j, d); err != nil {
 			return false, err
 		}
+	}
+	if err := t.extend(j, d, extra).holds(v); err != nil {
+		return false, err
 	}
 	desc, err := t.catalog.describe(attr)
 	if err != nil {

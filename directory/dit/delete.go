@@ -3,13 +3,14 @@ package dit
 import "context"
 
 // Delete removes an entry that has no entries below it, and its name wherever other entries refer to it.
-func (t *Tree) Delete(ctx context.Context, who Subject, name string) error {
+func (t *Tree) Delete(ctx context.Context, who Subject, name string, extra ...*Extra) error {
 	j := t.judge(who)
 	d, err := t.target(j, name, "deletion")
 	if err != nil {
 		return err
 	}
-	return t.change(ctx, j, nil, func() ([]edit, error) { return t.planDelete(j, d) })
+	x := t.extend(j, d, extra)
+	return t.change(ctx, j, nil, x.around(func() ([]edit, error) { return t.planDelete(j, d) }))
 }
 
 func (t *Tree) planDelete(j *judge, d dn) ([]edit, error) {

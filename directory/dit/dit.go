@@ -79,6 +79,7 @@ type SearchRequest struct {
 	TimeLimit  time.Duration
 	TypesOnly  bool
 	Filter     *Filter
+	Assert     *Filter  // what the base must be like, else result 122 (RFC 4528); nil = anything
 	Attributes []string // empty = all user attributes; "*", "+", "1.1", "@class" as in RFC 4511, 3673, 4529
 
 	RootDSE []Attribute // what the protocol server knows of itself: joined to the answer for base "" (RFC 4512 section 5.1)

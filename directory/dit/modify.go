@@ -24,7 +24,7 @@ type change struct {
 }
 
 // Modify applies the changes to an entry in their order, all or none.
-func (t *Tree) Modify(ctx context.Context, who Subject, name string, changes []Change) error {
+func (t *Tree) Modify(ctx context.Context, who Subject, name string, changes []Change, extra ...*Extra) error {
 	j := t.judge(who)
 	d, err := t.target(j, name, "modify")
 	if err != nil {
@@ -34,7 +34,8 @@ func (t *Tree) Modify(ctx context.Context, who Subject, name string, changes []C
 	if err != nil {
 		return err
 	}
-	return t.change(ctx, j, list, func() ([]edit, error) { return t.planModify(j, d, list) })
+	x := t.extend(j, d, extra)
+	return t.change(ctx, j, list, x.around(func() ([]edit, error) { return t.planModify(j, d, list) }), x.read)
 }
 
 // target parses the name of an entry that is to be changed.
@@ -55,9 +56,9 @@ func (t *Tree) target(j *judge, name, verb string) (dn, error) {
 	return d, nil
 }
 
-// change makes the plan and commits it, with nobody else changing anything in between. Clear passwords in list are
+// change makes the plan and commits it, and calls then before anybody else can change anything, with nobody else changing anything in between. Clear passwords in list are
 // hashed first, outside of the lock and only if the plan would succeed: hashing costs more than all the rest.
-func (t *Tree) change(ctx context.Context, j *judge, list []change, plan func() ([]edit, error)) error {
+func (t *Tree) change(ctx context.Context, j *judge, list []change, plan func() ([]edit, error), then ...func([]edit)) error {
 	if n := clearPasswords(list); n > maxPasswords {
 		return refuse(codeAdminLimit, "more than %d passwords", maxPasswords)
 	} else if n > 0 {
@@ -71,12 +72,12 @@ func (t *Tree) change(ctx context.Context, j *judge, list []change, plan func() 
 	return t.update(func() ([]edit, error) {
 		edits, err := plan()
 		for _, e := range edits {
-			if e.new != nil {
+			if e.new != nil && !e.new.stamped {
 				t.stamp(e.new, j)
 			}
 		}
 		return edits, err
-	})
+	}, then...)
 }
 
 // clear reports whether value n is a password that is not hashed.

@@ -26,6 +26,8 @@ type record struct {
 	id, parent uint32 // parent 0 = the entry of a naming context, whose rdn is the whole name
 	rdn        string
 	attrs      []attribute
+
+	stamped bool // has change number and times already; not stored
 }
 
 // find returns the attribute with exactly this description, or nil.

@@ -8,7 +8,7 @@ import (
 
 // Rename gives an entry another RDN, another place (newSuperior, "" = where it is), or both. What is below moves along,
 // and names that other entries refer to follow. With deleteOld the values of the old RDN leave the entry.
-func (t *Tree) Rename(ctx context.Context, who Subject, name, newRDN string, deleteOld bool, newSuperior string) error {
+func (t *Tree) Rename(ctx context.Context, who Subject, name, newRDN string, deleteOld bool, newSuperior string, extra ...*Extra) error {
 	j := t.judge(who)
 	d, err := t.target(j, name, "renaming")
 	if err != nil {
@@ -28,7 +28,8 @@ func (t *Tree) Rename(ctx context.Context, who Subject, name, newRDN string, del
 	if to, _ := t.context(m.above); len(d.rdns) == len(from.rdns) || to.norm != from.norm {
 		return refuse(codeMultipleServer, "cannot rename between naming contexts")
 	}
-	return t.change(ctx, j, nil, m.plan)
+	x := t.extend(j, d, extra)
+	return t.change(ctx, j, nil, x.around(m.plan), x.read)
 }
 
 // A move is one rename.

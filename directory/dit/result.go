@@ -28,6 +28,8 @@ const (
 	codeEntryExists       = 68
 	codeClassMods         = 69
 	codeMultipleServer    = 71
+	codeAssertionFailed   = 122 // RFC 4528
+	codeProxyDenied       = 123 // RFC 4370
 	codeOther             = 80
 	codeSyncRefresh       = 4096 // RFC 4533 section 2.7
 )

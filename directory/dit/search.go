@@ -77,7 +77,7 @@ func (s *searching) prepare() (root *view, err error) {
 	if !root.may(s.judge, theEntry, search) {
 		return nil, s.tree.denied(s.judge, root)
 	}
-	return root, nil
+	return root, s.tree.extend(s.judge, base, []*Extra{{Assert: s.req.Assert}}).holds(root)
 }
 
 // limit applies the smaller of what the client asks for and what the server allows; the local administrator has no

@@ -37,17 +37,28 @@ func (s *session) authenticate(ctx context.Context, req *ldapwire.BindRequest) (
 	return s.server.tree.Bind(ctx, req.Name, req.Password)
 }
 
-// sasl is EXTERNAL by the credentials of a unix socket. An identity that the client asks for must be its own.
+// actAs is who the client becomes by asking for another identity in a bind, as with the control for one operation.
+func (s *session) actAs(who dit.Subject, authzID string) (dit.Subject, error) {
+	as, err := s.server.tree.Authorize(who, authzID)
+	var refused *dit.Error
+	if errors.As(err, &refused) && refused.Code == ldap.LDAPResultAuthorizationDenied {
+		return as, &dit.Error{Code: ldap.LDAPResultInsufficientAccessRights, Text: refused.Text}
+	}
+	return as, err
+}
+
+// sasl is EXTERNAL by the credentials of a unix socket. Who asks for another identity must have the right to it.
 func (s *session) sasl(req *ldapwire.BindRequest) (dit.Subject, error) {
 	local, ok := s.raw.RemoteAddr().(localAddr)
 	if !ok || !strings.EqualFold(req.Mechanism, external) {
 		return dit.Subject{}, &dit.Error{Code: ldap.LDAPResultAuthMethodNotSupported, Text: "mechanism is not offered here"}
 	}
 	who := s.server.tree.Peer(local.uid, local.gid)
-	if as := string(req.Credentials); as != "" && !strings.EqualFold(as, "dn:"+who.DN) {
-		return dit.Subject{}, &dit.Error{Code: ldap.LDAPResultInvalidCredentials, Text: "may act as oneself only"}
+	as := string(req.Credentials)
+	if as == "" || strings.EqualFold(as, "dn:"+who.DN) {
+		return who, nil
 	}
-	return who, nil
+	return s.actAs(who, as)
 }
 
 // brakeFor waits before a wrong password is answered, the longer the more there were from this address.

@@ -8,8 +8,8 @@ import (
 )
 
 // compare answers with one of two codes, or with an error (RFC 4511 section 4.10).
-func (s *session) compare(ctx context.Context, op *operation, req *ldapwire.CompareRequest) {
-	same, err := s.server.tree.Compare(ctx, s.who, req.DN, req.Attr, req.Value)
+func (s *session) compare(ctx context.Context, op *operation, req *ldapwire.CompareRequest, ext extensions) {
+	same, err := s.server.tree.Compare(ctx, op.who, req.DN, req.Attr, req.Value, &ext.Extra)
 	r := s.result(op, err)
 	switch {
 	case err != nil:

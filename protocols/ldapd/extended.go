@@ -27,13 +27,13 @@ func (s *session) extended(ctx context.Context, op *operation, req *ldapwire.Ext
 		s.startTLS(ctx, op)
 		return
 	case passwordModify:
-		value, err = s.passwordModify(ctx, req)
+		value, err = s.passwordModify(ctx, op.who, req)
 	case whoAmI:
 		if req.Value != nil {
 			err = &dit.Error{Code: ldap.LDAPResultProtocolError, Text: "the operation has no value"}
 			break
 		}
-		value = []byte(s.server.tree.WhoAmI(s.who))
+		value = []byte(s.server.tree.WhoAmI(op.who))
 	default:
 		err = &dit.Error{Code: ldap.LDAPResultProtocolError, Text: "extended operation is unknown"}
 	}
@@ -42,12 +42,12 @@ func (s *session) extended(ctx context.Context, op *operation, req *ldapwire.Ext
 }
 
 // passwordModify changes a password; without a new one the directory makes one, which is the value of the response.
-func (s *session) passwordModify(ctx context.Context, req *ldapwire.ExtendedRequest) ([]byte, error) {
+func (s *session) passwordModify(ctx context.Context, who dit.Subject, req *ldapwire.ExtendedRequest) ([]byte, error) {
 	ask, err := ldapwire.DecodePasswordModify(req.Value)
 	if err != nil {
 		return nil, &dit.Error{Code: ldap.LDAPResultProtocolError, Text: "value of password modify: " + err.Error()}
 	}
-	generated, err := s.server.tree.SetPassword(ctx, s.who, ask.Identity, ask.Old, ask.New)
+	generated, err := s.server.tree.SetPassword(ctx, who, ask.Identity, ask.Old, ask.New)
 	if err != nil || generated == nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/dirpost/dirpost/directory/dit"
 	"github.com/dirpost/dirpost/protocols/ldapwire"
 )
 
@@ -14,8 +15,9 @@ var errSameID = errors.New("message number is in use")
 // An operation is one request at work.
 type operation struct {
 	ldapwire.Message
-	size   int  // of its message
-	stays  bool // goes on until somebody ends it
+	who    dit.Subject // whose rights count
+	size   int         // of its message
+	stays  bool        // goes on until somebody ends it
 	cancel context.CancelFunc
 }
 

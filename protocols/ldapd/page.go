@@ -16,6 +16,7 @@ import (
 
 // A page is a search between two pages (RFC 2696): it stands still before the entry that comes next.
 type page struct {
+	who     dit.Subject
 	request dit.SearchRequest
 	cancel  context.CancelFunc
 	next    func() (*dit.Entry, error, bool)
@@ -104,7 +105,7 @@ func (p *pages) end(which func(*page) bool) {
 
 // searchPage sends one page of a search and a cookie for the next; none after the last.
 func (s *session) searchPage(ctx context.Context, op *operation, req dit.SearchRequest, ask ldapwire.PageRequest) {
-	one, err := s.page(req, ask)
+	one, err := s.page(op.who, req, ask)
 	if err != nil {
 		s.answer(op, s.result(op, err))
 		return
@@ -135,11 +136,11 @@ func (s *session) searchPage(ctx context.Context, op *operation, req dit.SearchR
 }
 
 // page begins a search or goes on with one.
-func (s *session) page(req dit.SearchRequest, ask ldapwire.PageRequest) (*page, error) {
+func (s *session) page(who dit.Subject, req dit.SearchRequest, ask ldapwire.PageRequest) (*page, error) {
 	if len(ask.Cookie) == 0 {
 		ctx, cancel := context.WithCancel(s.ctx)
-		next, stop := iter.Pull2(s.server.tree.Search(ctx, s.who, req))
-		one := &page{request: req, next: next, cancel: cancel, halt: stop}
+		next, stop := iter.Pull2(s.server.tree.Search(ctx, who, req))
+		one := &page{who: who, request: req, next: next, cancel: cancel, halt: stop}
 		one.step()
 		return one, nil
 	}
@@ -147,7 +148,7 @@ func (s *session) page(req dit.SearchRequest, ask ldapwire.PageRequest) (*page, 
 	if one == nil {
 		return nil, &dit.Error{Code: ldap.LDAPResultUnwillingToPerform, Text: "cookie is unknown or has been used"}
 	}
-	if !one.fits(req) {
+	if one.who != who || !one.fits(req) {
 		one.stop()
 		return nil, &dit.Error{Code: ldap.LDAPResultUnwillingToPerform, Text: "cookie belongs to another search"}
 	}

@@ -21,7 +21,11 @@ func (s *session) perform(ctx context.Context, op *operation, refused *dit.Error
 		s.who = dit.Subject{}
 		s.pages.clear()
 	}
+	op.who = s.who
 	ext, err := s.extensions(op.Message)
+	if err == nil && ext.proxied {
+		op.who, err = s.server.tree.Authorize(s.who, ext.authzID)
+	}
 	if refused != nil {
 		err = refused
 	}
@@ -35,18 +39,32 @@ func (s *session) perform(ctx context.Context, op *operation, refused *dit.Error
 	case *ldapwire.SearchRequest:
 		s.search(ctx, op, req.SearchRequest, ext)
 	case *ldapwire.CompareRequest:
-		s.compare(ctx, op, req)
-	case *ldapwire.AddRequest:
-		s.answer(op, s.result(op, s.server.tree.Add(ctx, s.who, req.Entry)))
-	case *ldapwire.ModifyRequest:
-		s.answer(op, s.result(op, s.server.tree.Modify(ctx, s.who, req.DN, req.Changes)))
-	case *ldapwire.DeleteRequest:
-		s.answer(op, s.result(op, s.server.tree.Delete(ctx, s.who, req.DN)))
-	case *ldapwire.ModifyDNRequest:
-		s.answer(op, s.result(op, s.rename(ctx, req)))
+		s.compare(ctx, op, req, ext)
 	case *ldapwire.ExtendedRequest:
 		s.extended(ctx, op, req)
+	default:
+		s.change(ctx, op, ext)
 	}
+}
+
+// change carries out an operation that changes an entry.
+func (s *session) change(ctx context.Context, op *operation, ext extensions) {
+	var err error
+	switch req := op.Request.(type) {
+	case *ldapwire.AddRequest:
+		err = s.server.tree.Add(ctx, op.who, req.Entry, &ext.Extra)
+	case *ldapwire.ModifyRequest:
+		err = s.server.tree.Modify(ctx, op.who, req.DN, req.Changes, &ext.Extra)
+	case *ldapwire.DeleteRequest:
+		err = s.server.tree.Delete(ctx, op.who, req.DN, &ext.Extra)
+	case *ldapwire.ModifyDNRequest:
+		err = s.rename(ctx, op, req, ext)
+	}
+	if err != nil {
+		s.answer(op, s.result(op, err))
+		return
+	}
+	s.answer(op, ldapwire.Result{}, ext.readings()...)
 }
 
 // recover answers for an operation that panicked, which is a bug of ours: the server lives on, the session does not.

@@ -177,7 +177,7 @@ func nameOf(login string) string {
 	return "uid=" + login + ",ou=people," + base
 }
 
-// The local user by the tool itself: who it is, and as whom it may not act.
+// The local user by the tool itself: who it is, and as whom it may act.
 func TestToolsByUnixSocket(t *testing.T) {
 	t.Parallel()
 	r := start(t, Options{})
@@ -191,7 +191,8 @@ func TestToolsByUnixSocket(t *testing.T) {
 	}{
 		{"oneself", nil, 0, own + "\n"},
 		{"oneself by name", []string{"-X", own}, 0, own + "\n"},
-		{"another", []string{"-X", "dn:" + alice}, ldap.LDAPResultInvalidCredentials, ""},
+		{"no name", []string{"-X", "dn:nonsense"}, ldap.LDAPResultInsufficientAccessRights, ""},
+		{"another, as whom the administrator may act", []string{"-X", "dn:" + alice}, 0, "dn:" + alice + "\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

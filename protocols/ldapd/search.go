@@ -13,6 +13,7 @@ func (s *session) search(ctx context.Context, op *operation, req dit.SearchReque
 	if req.Base == "" {
 		req.RootDSE = s.rootDSE()
 	}
+	req.Assert = ext.Assert
 	if ext.subentries {
 		// RFC 3672 section 3: with TRUE subentries are seen and nothing else.
 		only := &dit.Filter{Kind: dit.EqualityMatch, Attr: schema.AttrObjectClass, Value: []byte("subentry")}
@@ -27,7 +28,7 @@ func (s *session) search(ctx context.Context, op *operation, req dit.SearchReque
 		return
 	}
 	var buffer []byte
-	for entry, err := range s.server.tree.Search(ctx, s.who, req) {
+	for entry, err := range s.server.tree.Search(ctx, op.who, req) {
 		if err != nil {
 			s.answer(op, s.result(op, err))
 			return

@@ -135,8 +135,8 @@ func TestBindAnswers(t *testing.T) {
 		{"external", false, saslBind("EXTERNAL", ""), 0, "dn:" + own},
 		{"external in lower case", false, saslBind("external", ""), 0, "dn:" + own},
 		{"external as oneself", false, saslBind("EXTERNAL", "dn:"+own), 0, "dn:" + own},
-		{"external as another", false, saslBind("EXTERNAL", "dn:"+alice), ldap.LDAPResultInvalidCredentials, ""},
-		{"external as a login name", false, saslBind("EXTERNAL", "u:alice"), ldap.LDAPResultInvalidCredentials, ""},
+		{"external as whom the administrator may act", false, saslBind("EXTERNAL", "dn:"+alice), 0, "dn:" + alice},
+		{"external as a login name", false, saslBind("EXTERNAL", "u:alice"), ldap.LDAPResultInsufficientAccessRights, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

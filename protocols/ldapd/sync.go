@@ -24,7 +24,7 @@ func (s *session) sync(ctx context.Context, op *operation, req dit.SearchRequest
 	var buffer []byte
 	var end []ldapwire.Control
 	all := dit.SyncRequest{SearchRequest: req, Cookie: string(ask.Cookie), Persist: ask.Persist}
-	for m, err := range s.server.tree.Sync(ctx, s.who, all) {
+	for m, err := range s.server.tree.Sync(ctx, op.who, all) {
 		switch {
 		case err != nil:
 			s.answer(op, s.result(op, err))

@@ -56,17 +56,22 @@ func AppendEntry(b []byte, id int32, e *dit.Entry, controls ...Control) []byte {
 	w := builder{b}
 	message := w.open(tagSequence)
 	w.integer(tagInteger, int64(id))
+	w.entry(e)
+	w.controls(controls)
+	w.close(message)
+	return w.b
+}
+
+// entry appends the entry itself.
+func (w *builder) entry(e *dit.Entry) {
 	op := w.open(tagSearchEntry)
-	octets(&w, tagOctetString, e.DN)
+	octets(w, tagOctetString, e.DN)
 	list := w.open(tagSequence)
 	for _, a := range e.Attributes {
 		w.attribute(a)
 	}
 	w.close(list)
 	w.close(op)
-	w.controls(controls)
-	w.close(message)
-	return w.b
 }
 
 // A builder appends elements to b.

@@ -1,5 +1,7 @@
 package ldapwire
 
+import "github.com/dirpost/dirpost/directory/dit"
+
 // The values that controls and extended operations carry are BER of their own, packed into an octet string. Their
 // faults are faults of the value, not of the message: the operation is refused and the session goes on.
 
@@ -79,4 +81,37 @@ func DecodeBoolean(value []byte) (bool, error) {
 	b := in.boolean(tagBoolean)
 	in.end()
 	return b, d.err
+}
+
+// DecodeAssertion reads the value of the assertion control, which is a filter (RFC 4528 section 3). The error is a
+// [SyntaxError], or a [dit.Error] for a filter that is too large.
+func DecodeAssertion(value []byte, limits Limits) (*dit.Filter, error) {
+	d := &decoder{limits: limits.withDefaults()}
+	in := reader{buf: value, d: d}
+	f := in.filter(1)
+	if in.more() {
+		in.syntax("octets follow the filter")
+	}
+	return f, d.err
+}
+
+// DecodeSelection reads the value of a pre-read or post-read request: a list of attributes (RFC 4527 section 3). The error
+// is a [SyntaxError], or a [dit.Error] for a list that is too long.
+func DecodeSelection(value []byte, limits Limits) ([]string, error) {
+	d := &decoder{limits: limits.withDefaults()}
+	outer := reader{buf: value, d: d}
+	var names []string
+	for list := outer.sequence(); list.more(); {
+		names = append(names, list.text())
+		d.bound(len(names), d.limits.Attributes, "attributes")
+	}
+	outer.end()
+	return names, d.err
+}
+
+// EncodeEntry makes the value of the control that answers such a request.
+func EncodeEntry(e *dit.Entry) []byte {
+	w := builder{}
+	w.entry(e)
+	return w.b
 }

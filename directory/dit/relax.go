@@ -1,0 +1,72 @@
+package dit
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/dirpost/dirpost/schema"
+)
+
+// neverGiven are the attributes that follow from the rest of the tree: given ones are dropped.
+var neverGiven = append([]string{schema.AttrStructuralObjectClass}, computedNames...)
+
+// given takes the attributes out that only the server writes, as an export of another directory has them.
+func (t *Tree) given(j *judge, attrs []Attribute) (others []Attribute, given []change, err error) {
+	if !j.root {
+		return nil, nil, refuse(codeAccess, "only the local administrator may relax the rules")
+	}
+	for _, a := range attrs {
+		d, err := t.catalog.describe(a.Name)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case slices.Contains(neverGiven, d.typ.Name()):
+		case !d.typ.NoUserMod:
+			others = append(others, a)
+		default:
+			c := change{op: ReplaceValues, desc: d, values: slices.Clone(a.Values)}
+			if err := t.catalog.checkValues(d, c.values); err != nil {
+				return nil, nil, err
+			}
+			if d.typ.Single && len(c.values) > 1 {
+				return nil, nil, refuse(codeConstraint, "attribute '%s' cannot have multiple values", d.text)
+			}
+			given = append(given, c)
+		}
+	}
+	return others, given, nil
+}
+
+// restore gives a new entry what was given, and the rest as usual. The caller holds write, or only tries.
+func (t *Tree) restore(r *record, j *judge, given []change) error {
+	t.stamp(r, j)
+	for _, c := range given {
+		if c.desc.typ.Name() == schema.AttrEntryUUID {
+			if err := t.freeUUID(c.values[0]); err != nil {
+				return err
+			}
+		}
+		if err := t.catalog.apply(r, c); err != nil {
+			return err
+		}
+	}
+	r.stamped = true
+	return nil
+}
+
+// freeUUID tests that no entry has the identity.
+func (t *Tree) freeUUID(value []byte) error {
+	id, err := uuid.ParseBytes(value)
+	if err != nil || len(value) != len(id.String()) {
+		return refuse(codeBadSyntax, "entryUUID: no UUID")
+	}
+	typ := t.catalog.typ(schema.AttrEntryUUID)
+	form, _ := typ.equality.norm(t.catalog, string(value))
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	if len(t.index.entries(t.index.hash(typ, form))) > 0 {
+		return refuse(codeConstraint, "entryUUID: another entry has it")
+	}
+	return nil
+}
