@@ -25,7 +25,7 @@ func BenchmarkDirectory(b *testing.B) {
 			r := lookup.New(c, lookup.Options{Base: base})
 			alice := address(b, "alice@example.org")
 			questions := map[string]func() error{
-				"route":   func() error { _, err := r.Route(b.Context(), alice); return err },
+				"route":   func() error { _, err := r.Route(b.Context(), alice, nil); return err },
 				"account": func() error { _, err := r.Account(b.Context(), "alice"); return err },
 				"send": func() error {
 					_, err := r.MaySend(b.Context(), directory.Account{DN: person("root")}, alice)

@@ -9,6 +9,7 @@ package directory
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -29,12 +30,23 @@ var (
 var (
 	ErrNoSuchAddress = errors.New("no such address")               // our domain, nobody there: 550 5.1.1
 	ErrNotLocal      = errors.New("not one of our domains")        // relaying: 550 5.7.1 for strangers
+	ErrRestricted    = errors.New("takes mail from others only")   // dpSenderPolicy: 550 5.7.2
 	ErrSuspended     = errors.New("address is suspended")          // 550 5.2.1
 	ErrNotFound      = errors.New("no such entry")                 // a name that is not there
 	ErrAmbiguous     = errors.New("more than one entry found")     // a fault of the data: refused, never "the first"
 	ErrTooMany       = errors.New("too many recipients or levels") // expansion limits
 	ErrExists        = errors.New("already there")
 )
+
+// A Refusal is the answer that an entry wants given to mail for it (dpTransport error:CODE TEXT). It is an error.
+type Refusal struct {
+	Code     int    // of SMTP, 4xx or 5xx
+	Enhanced string // RFC 3463, of the same class
+	Text     string // printable ASCII
+}
+
+// Error is the reply as it goes out.
+func (r Refusal) Error() string { return fmt.Sprintf("%d %s %s", r.Code, r.Enhanced, r.Text) }
 
 // A Status is the state of an account or address (dpAccountStatus).
 type Status string
@@ -77,6 +89,7 @@ type Quota struct{ Bytes, Messages int64 }
 // An Account is a person (or program) with a mailbox, as its entry says at this moment.
 type Account struct {
 	DN            string
+	Entry         string // entryUUID: the entry, however it is named
 	ID            string // dpMailboxId: the name of the mailbox for ever
 	Login         string // uid
 	Name          string // cn

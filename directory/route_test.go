@@ -149,7 +149,7 @@ func TestRoute(t *testing.T) {
 		{"required local part falls back", "abuse@example.org", []string{"root"}, nil, "", nil},
 		{"its detail too", "abuse+x@example.org", []string{"root"}, nil, "", nil},
 		{"required and suspended falls back", "carol@example.org", []string{"root"}, nil, "", nil},
-		{"postmaster without a fallback", "postmaster@bare.example", nil, nil, "", directory.ErrNoSuchAddress},
+		{"postmaster without a fallback: the administrators", "postmaster@bare.example", []string{"root"}, nil, "", nil},
 		{"postmaster goes before the catch-all only with a fallback", "postmaster@catch.example", []string{"bob"}, nil, "", nil},
 
 		{"role", "press@example.org", []string{"alice", "bob"}, nil, "", nil},
@@ -167,7 +167,7 @@ func TestRoute(t *testing.T) {
 		{"rewritten to ours", "rewritten@example.org", []string{"alice"}, nil, "", nil},
 		{"rewritten to others", "away@example.org", nil, []string{"alice@example.com"}, "", nil},
 		{"transport", "tracker@example.org", nil, []string{"support@issue.example.com"}, "smtp:issue.internal.example:25", nil},
-		{"transport that refuses", "refusing@example.org", nil, nil, "error:550 moved", nil},
+		{"transport that refuses", "refusing@example.org", nil, nil, "", directory.Refusal{Code: 550, Enhanced: "5.2.0", Text: "moved"}},
 		{"other host", "hosted@example.org", nil, nil, "smtp:mail.example.com:25", nil},
 		{"mailbox on another node", "jack@example.org", nil, nil, "smtp:node2.example.org:25", nil},
 		{"mailbox on this node", "kim@example.org", []string{"kim"}, nil, "", nil},
@@ -181,7 +181,7 @@ func TestRoute(t *testing.T) {
 		r := lookup.New(s.frontend(t), lookup.Options{Base: base, Node: "node1.example.org", MaxRecipients: 40})
 		for _, tt := range tests {
 			t.Run(tt.name, func(t *testing.T) {
-				got, err := r.Route(t.Context(), address(t, tt.in))
+				got, err := r.Route(t.Context(), address(t, tt.in), nil)
 				if len(got.Steps) == 0 {
 					t.Errorf("Route(%s), %v: no step tells why", tt.in, err)
 				}
@@ -204,7 +204,7 @@ func TestRoute(t *testing.T) {
 			})
 		}
 		for in, want := range map[string]int64{"alice@example.org": 1000, "kim@example.org": 0} {
-			if got, err := r.Route(t.Context(), address(t, in)); err != nil || got.Mailboxes[0].Quota.Bytes != want {
+			if got, err := r.Route(t.Context(), address(t, in), nil); err != nil || got.Mailboxes[0].Quota.Bytes != want {
 				t.Errorf("quota of %s = %+v, %v; want %d: the domain's, unless there is an own one", in, got.Mailboxes, err, want)
 			}
 		}
@@ -236,7 +236,7 @@ func TestRouteCost(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := asked.Load()
-			r.Route(t.Context(), address(t, in))
+			r.Route(t.Context(), address(t, in), nil)
 			if got := asked.Load() - before; got != 1 {
 				t.Errorf("Route(%s) asked %d times, want 1", in, got)
 			}
@@ -264,7 +264,7 @@ func TestLookupOutage(t *testing.T) {
 		alice := directory.Account{DN: person("alice")}
 		check := func(when string, r *lookup.Resolver, want error) {
 			t.Helper()
-			_, route := r.Route(t.Context(), address(t, "alice@example.org"))
+			_, route := r.Route(t.Context(), address(t, "alice@example.org"), nil)
 			_, login := r.Account(t.Context(), "alice")
 			_, send := r.MaySend(t.Context(), alice, address(t, "alice@example.org"))
 			_, local := r.Local(t.Context(), "example.org")

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/lookup"
 )
 
 func addressCommand() *cli.Command {
@@ -18,12 +19,18 @@ func addressCommand() *cli.Command {
 			Name:      "show",
 			Usage:     "tell where mail for an address goes, and why",
 			ArgsUsage: "ADDRESS",
-			Description: `The answer comes from the code that decides about real mail. Exit status 3: nobody has the address.
+			Description: `The answer comes from the code that decides about real mail. Who may write to a list is judged only for a given
+sender: --from for a stranger, --login for one of our own. Exit status 3: nobody has the address.
 
-Example:
+Examples:
 
-   dirpost address show press@example.org`,
-			Flags:  []cli.Flag{jsonFlag()},
+   dirpost address show press@example.org
+   dirpost address show --from joe@elsewhere.example members@example.org`,
+			Flags: []cli.Flag{
+				&cli.StringFlag{Name: "from", Usage: "judge for a stranger who writes as `ADDRESS`"},
+				&cli.StringFlag{Name: "login", Usage: "judge for the account `LOGIN`, logged in"},
+				jsonFlag(),
+			},
 			Action: withAdmin(showAddress, "ADDRESS"),
 		}},
 	}
@@ -54,7 +61,11 @@ func showAddress(c *cli.Context, a *admin, args []string) error {
 	if err != nil {
 		return usagef("%v", err)
 	}
-	route, err := a.resolver.Route(c.Context, addr)
+	from, err := senderFlags(c, a)
+	if err != nil {
+		return err
+	}
+	route, err := a.resolver.Route(c.Context, addr, from)
 	view := routeView{Address: addr.String(), Mailboxes: []boxView{}, Remote: texts(route.Remote), Transport: route.Transport, Steps: []stepView{}}
 	for _, m := range route.Mailboxes {
 		view.Mailboxes = append(view.Mailboxes, boxView{m.Login, m.ID})
@@ -66,6 +77,28 @@ func showAddress(c *cli.Context, a *admin, args []string) error {
 		view.Error = err.Error()
 	}
 	return errors.Join(show(c, view, view.print), err)
+}
+
+// senderFlags says for whom the route is judged; nil for nobody.
+func senderFlags(c *cli.Context, a *admin) (*lookup.Sender, error) {
+	var from lookup.Sender
+	var err error
+	if c.String("from") != "" {
+		if from.Address, err = directory.ParseAddress(c.String("from")); err != nil {
+			return nil, usagef("--from: %v", err)
+		}
+	}
+	if name := c.String("login"); name != "" {
+		acct, err := a.resolver.Account(c.Context, name)
+		if err != nil {
+			return nil, err
+		}
+		from.Entry = acct.DN
+	}
+	if from == (lookup.Sender{}) {
+		return nil, nil
+	}
+	return &from, nil
 }
 
 func (v routeView) print(w io.Writer) error {

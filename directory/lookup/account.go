@@ -13,6 +13,7 @@ import (
 
 	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/view"
 	"github.com/dirpost/dirpost/schema"
 )
 
@@ -30,24 +31,30 @@ func (r *Resolver) Account(ctx context.Context, login string) (directory.Account
 	if a, err := directory.ParseAddress(login); err == nil {
 		address = a.Key()
 	}
-	entries, err := r.search(ctx, client.And(isAccount, client.Or(
-		client.Equal(schema.AttrUid, login), client.Equal(schema.AttrMail, address), client.Equal(schema.AttrDpSendAddress, address))))
+	return ask(ctx, r, identity, func(q question) (directory.Account, error) {
+		acct, err := q.login(ctx, login, address)
+		if err != nil {
+			return acct, fmt.Errorf("login %q: %w", login, err)
+		}
+		return acct, nil
+	})
+}
+
+// login finds the account of a login name, which is also given as the address it may be.
+func (q question) login(ctx context.Context, login, address string) (directory.Account, error) {
+	entries, err := q.find(ctx, view.Query{Class: schema.ClassDpMailAccount, Any: []view.Term{
+		{Attr: schema.AttrUid, Value: login}, {Attr: schema.AttrMail, Value: address}, {Attr: schema.AttrDpSendAddress, Value: address},
+	}})
 	if err != nil {
-		return directory.Account{}, fmt.Errorf("login %q: %w", login, err)
+		return directory.Account{}, err
 	}
 	// An address that somebody else's entry merely sends as must neither take the login nor block it.
 	entries = slices.DeleteFunc(entries, func(e *ldap.Entry) bool {
 		return !holds(e, schema.AttrUid, login) && !holds(e, schema.AttrMail, address) &&
 			!(holds(e, schema.AttrDpSendAddress, address) && holds(e, schema.AttrMailLocalAddress, address))
 	})
-	acct, err := r.only(ctx, entries)
-	if err != nil {
-		return directory.Account{}, fmt.Errorf("login %q: %w", login, err)
-	}
-	return acct, nil
+	return q.only(ctx, entries)
 }
-
-var isAccount = client.Equal(schema.AttrObjectClass, schema.ClassDpMailAccount)
 
 // plausible reports whether a login name can be one. The directory never sees what cannot.
 func plausible(login string) bool {
@@ -57,22 +64,24 @@ func plausible(login string) bool {
 
 // AccountByDN reads the account of an entry. An entry that is no account, or none at all, is ErrNotFound.
 func (r *Resolver) AccountByDN(ctx context.Context, dn string) (directory.Account, error) {
-	e, err := r.client.One(ctx, dn, ldap.ScopeBaseObject, isAccount, entryAttributes...)
+	isAccount := client.Equal(schema.AttrObjectClass, schema.ClassDpMailAccount)
+	e, err := r.client.One(ctx, dn, ldap.ScopeBaseObject, isAccount, view.Attributes...)
 	if err != nil {
 		return directory.Account{}, fmt.Errorf("account %s: %w", dn, err)
 	}
-	return r.account(ctx, e)
+	return r.live().account(ctx, e)
 }
 
 // Accounts lists all accounts, deleted ones too.
 func (r *Resolver) Accounts(ctx context.Context) ([]directory.Account, error) {
-	entries, err := r.search(ctx, isAccount)
+	q := r.live()
+	entries, err := q.find(ctx, view.Query{Class: schema.ClassDpMailAccount})
 	if err != nil {
 		return nil, fmt.Errorf("accounts: %w", err)
 	}
 	list := make([]directory.Account, 0, len(entries))
 	for _, e := range entries {
-		acct, err := r.account(ctx, e)
+		acct, err := q.account(ctx, e)
 		if err != nil {
 			return nil, err
 		}
@@ -82,21 +91,22 @@ func (r *Resolver) Accounts(ctx context.Context) ([]directory.Account, error) {
 }
 
 // only returns the account of the one entry in the list.
-func (r *Resolver) only(ctx context.Context, entries []*ldap.Entry) (directory.Account, error) {
+func (q question) only(ctx context.Context, entries []*ldap.Entry) (directory.Account, error) {
 	switch len(entries) {
 	case 0:
 		return directory.Account{}, directory.ErrNotFound
 	case 1:
-		return r.account(ctx, entries[0])
+		return q.account(ctx, entries[0])
 	}
 	return directory.Account{}, fmt.Errorf("%w: %s and %s", directory.ErrAmbiguous, entries[0].DN, entries[1].DN)
 }
 
 // account reads an entry with the class dpMailAccount. What is missing or not understood never opens anything: an unknown
 // state is Suspended, an unknown policy asks for everything, an unknown network contains no address.
-func (r *Resolver) account(ctx context.Context, e *ldap.Entry) (directory.Account, error) {
+func (q question) account(ctx context.Context, e *ldap.Entry) (directory.Account, error) {
 	acct := directory.Account{
 		DN:         e.DN,
+		Entry:      strings.ToLower(value(e, schema.AttrEntryUUID)),
 		ID:         mailboxID(e),
 		Login:      value(e, schema.AttrUid),
 		Name:       value(e, schema.AttrCn),
@@ -121,16 +131,16 @@ func (r *Resolver) account(ctx context.Context, e *ldap.Entry) (directory.Accoun
 	for _, s := range e.GetEqualFoldAttributeValues(schema.AttrDpMailService) {
 		acct.Services = append(acct.Services, directory.Service(strings.ToLower(s)))
 	}
-	return acct, r.inheritQuota(ctx, e, &acct)
+	return acct, q.inheritQuota(ctx, e, &acct)
 }
 
 // inheritQuota fills in the quota of the domain where the account has none of its own.
-func (r *Resolver) inheritQuota(ctx context.Context, e *ldap.Entry, acct *directory.Account) error {
+func (q question) inheritQuota(ctx context.Context, e *ldap.Entry, acct *directory.Account) error {
 	bytes, messages := value(e, schema.AttrDpQuotaBytes) == "", value(e, schema.AttrDpQuotaMessages) == ""
 	if acct.Mail.IsZero() || !bytes && !messages {
 		return nil
 	}
-	d, err := r.domain(ctx, acct.Mail.Domain)
+	d, err := q.domain(ctx, acct.Mail.Domain)
 	if errors.Is(err, directory.ErrNotLocal) {
 		return nil
 	}

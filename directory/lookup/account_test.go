@@ -25,10 +25,10 @@ func TestNotUnderstood(t *testing.T) {
 		{"unknown status", map[string][]string{schema.AttrDpAccountStatus: {"aktiv"}}, directory.Suspended, directory.Either},
 		{"unknown policy", map[string][]string{schema.AttrDpAccountStatus: {"active"}, schema.AttrDpAuthPolicy: {"none"}}, directory.Active, directory.Both},
 	}
-	r := New(nil, Options{})
+	q := New(nil, Options{}).live()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := r.account(t.Context(), ldap.NewEntry("uid=a", tt.attrs))
+			got, err := q.account(t.Context(), ldap.NewEntry("uid=a", tt.attrs))
 			if err != nil || got.Status != tt.status || got.AuthPolicy != tt.policy {
 				t.Errorf("account = %q, %q, %v; want %q, %q", got.Status, got.AuthPolicy, err, tt.status, tt.policy)
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory"
-	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/view"
 	"github.com/dirpost/dirpost/schema"
 )
 
@@ -89,31 +89,30 @@ func (k CertKeys) Of(kind string) []string {
 // ByCertificate finds the account that a certificate maps to, by the given kinds only. Nobody is ErrNotFound, more than
 // one is ErrAmbiguous. The caller has verified the certificate and got the kinds from its authority.
 func (r *Resolver) ByCertificate(ctx context.Context, k CertKeys, kinds []string) (directory.Account, error) {
-	type match struct{ attr, value string }
-	var matches []match
-	var filters []string
+	var terms []view.Term
 	for _, kind := range Kinds {
 		if !slices.ContainsFunc(kinds, func(allowed string) bool { return strings.EqualFold(allowed, kind.Kind) }) {
 			continue
 		}
 		for _, v := range k.Of(kind.Kind) {
-			matches = append(matches, match{kind.Attr, v})
-			filters = append(filters, client.Equal(kind.Attr, v))
+			terms = append(terms, view.Term{Attr: kind.Attr, Value: v})
 		}
 	}
-	if len(filters) == 0 {
+	if len(terms) == 0 {
 		return directory.Account{}, fmt.Errorf("certificate %s: %w: it has nothing to be found by", k.SHA256, directory.ErrNotFound)
 	}
-	entries, err := r.search(ctx, client.And(isAccount, client.Or(filters...)))
-	if err != nil {
-		return directory.Account{}, fmt.Errorf("certificate %s: %w", k.SHA256, err)
-	}
-	entries = slices.DeleteFunc(entries, func(e *ldap.Entry) bool {
-		return !slices.ContainsFunc(matches, func(m match) bool { return holds(e, m.attr, m.value) })
+	return ask(ctx, r, identity, func(q question) (directory.Account, error) {
+		entries, err := q.find(ctx, view.Query{Class: schema.ClassDpMailAccount, Any: terms})
+		if err != nil {
+			return directory.Account{}, fmt.Errorf("certificate %s: %w", k.SHA256, err)
+		}
+		entries = slices.DeleteFunc(entries, func(e *ldap.Entry) bool {
+			return !slices.ContainsFunc(terms, func(t view.Term) bool { return holds(e, t.Attr, t.Value) })
+		})
+		acct, err := q.only(ctx, entries)
+		if err != nil {
+			return directory.Account{}, fmt.Errorf("certificate %s: %w", k.SHA256, err)
+		}
+		return acct, nil
 	})
-	acct, err := r.only(ctx, entries)
-	if err != nil {
-		return directory.Account{}, fmt.Errorf("certificate %s: %w", k.SHA256, err)
-	}
-	return acct, nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory"
-	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/view"
 	"github.com/dirpost/dirpost/schema"
 )
 
@@ -33,7 +33,8 @@ func (r *Resolver) Local(ctx context.Context, name string) (bool, error) {
 	if err != nil {
 		return false, nil
 	}
-	switch _, err := r.domain(ctx, name); {
+	_, err = ask(ctx, r, mail, func(q question) (*domain, error) { return q.domain(ctx, name) })
+	switch {
 	case errors.Is(err, directory.ErrNotLocal):
 		return false, nil
 	case err != nil:
@@ -42,20 +43,16 @@ func (r *Resolver) Local(ctx context.Context, name string) (bool, error) {
 	return true, nil
 }
 
-// domain returns the entry of a domain, which may be some seconds old, or ErrNotLocal. That a domain is not ours is never
-// kept, so a new one counts at once.
-func (r *Resolver) domain(ctx context.Context, name string) (*domain, error) {
-	return r.domains.get(ctx, name, func(ctx context.Context) (*domain, error) {
-		entries, err := r.search(ctx, domainFilter(name))
+// domain returns the entry of a domain, or ErrNotLocal. What the directory itself was asked may be some seconds old; that a
+// domain is not ours is never kept, so a new one counts at once.
+func (q question) domain(ctx context.Context, name string) (*domain, error) {
+	return q.domains.get(ctx, name, func(ctx context.Context) (*domain, error) {
+		entries, err := q.find(ctx, view.Query{Class: schema.ClassDpMailDomain, Any: []view.Term{{Attr: schema.AttrAssociatedDomain, Value: name}}})
 		if err != nil {
 			return nil, fmt.Errorf("domain %s: %w", name, err)
 		}
 		return oneDomain(entries, name)
 	})
-}
-
-func domainFilter(name string) string {
-	return client.And(client.Equal(schema.AttrObjectClass, schema.ClassDpMailDomain), client.Equal(schema.AttrAssociatedDomain, name))
 }
 
 // oneDomain finds the entry of the domain among entries.
@@ -98,14 +95,6 @@ func newDomain(e *ldap.Entry, name string) *domain {
 func (d *domain) requires(local string) bool {
 	local = strings.ToLower(local)
 	return local == "postmaster" || slices.Contains(d.required, local)
-}
-
-// transportOf returns dpTransport, empty for local.
-func transportOf(e *ldap.Entry) string {
-	if t := value(e, schema.AttrDpTransport); !strings.EqualFold(t, "local") {
-		return t
-	}
-	return ""
 }
 
 // number reads an integer of a quota; 0 when there is none.

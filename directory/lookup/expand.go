@@ -10,7 +10,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory"
-	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/view"
 	"github.com/dirpost/dirpost/schema"
 )
 
@@ -24,7 +24,7 @@ type stepFunc func(dn, format string, args ...any)
 // What was seen once is not followed again, so circles end. A member that cannot receive is left out and does not stop the
 // others; only the address itself can be refused.
 type expansion struct {
-	r       *Resolver
+	q       question
 	route   directory.Route
 	seen    map[string]bool // entries by name, outside addresses, mailboxes by id
 	foreign map[string]bool // domains known not to be ours
@@ -32,8 +32,8 @@ type expansion struct {
 	addrs   []directory.Address
 }
 
-func (r *Resolver) newExpansion(a directory.Address) *expansion {
-	return &expansion{r: r, route: directory.Route{Address: a}, seen: map[string]bool{}, foreign: map[string]bool{}}
+func (q question) newExpansion(a directory.Address) *expansion {
+	return &expansion{q: q, route: directory.Route{Address: a}, seen: map[string]bool{}, foreign: map[string]bool{}}
 }
 
 func (x *expansion) step(dn, format string, args ...any) {
@@ -53,7 +53,7 @@ func (x *expansion) follow(ctx context.Context, t target) error {
 		}
 	}
 	for depth := 0; len(x.dns)+len(x.addrs) > 0; depth++ {
-		if depth >= x.r.opts.MaxDepth {
+		if depth >= x.q.opts.MaxDepth {
 			return fmt.Errorf("%w: %s leads through more than %d levels", directory.ErrTooMany, t.address, depth)
 		}
 		if err := x.level(ctx); err != nil {
@@ -76,9 +76,13 @@ func (x *expansion) first(ctx context.Context, e *ldap.Entry) error {
 		x.step(e.DN, "which is deleted")
 		return fmt.Errorf("%w: %s is deleted", directory.ErrNoSuchAddress, e.DN)
 	}
-	hop := x.r.elsewhere(e)
+	hop := x.q.elsewhere(e)
 	if hop == "" {
 		return x.visit(ctx, e)
+	}
+	if refused(hop) {
+		x.step(e.DN, "which refuses its mail")
+		return refusal(hop)
 	}
 	x.step(e.DN, "handed on to %s", hop)
 	x.route.Transport = hop
@@ -108,11 +112,7 @@ func (x *expansion) level(ctx context.Context) error {
 
 // members looks entries up by name and visits them in the order of the names.
 func (x *expansion) members(ctx context.Context, dns []string) error {
-	parts := make([]string, len(dns))
-	for i, dn := range dns {
-		parts[i] = client.Equal(schema.AttrEntryDN, dn)
-	}
-	entries, err := x.r.search(ctx, client.Or(parts...))
+	entries, err := x.q.find(ctx, view.Query{Any: terms(schema.AttrEntryDN, dns)})
 	if err != nil {
 		return err
 	}
@@ -139,9 +139,13 @@ func (x *expansion) member(ctx context.Context, e *ldap.Entry) error {
 		x.step(e.DN, "left out: %s", s)
 		return nil
 	}
-	hop := x.r.elsewhere(e)
+	hop := x.q.elsewhere(e)
 	if hop == "" {
 		return x.visit(ctx, e)
+	}
+	if refused(hop) {
+		x.step(e.DN, "left out: it refuses its mail")
+		return nil
 	}
 	for _, attr := range []string{schema.AttrMailRoutingAddress, schema.AttrMail, schema.AttrMailLocalAddress} {
 		if to := addresses(e, attr); len(to) > 0 {
@@ -178,17 +182,18 @@ func (x *expansion) visit(ctx context.Context, e *ldap.Entry) error {
 	case isClass(e, schema.ClassDpMailAccount):
 		return errors.Join(x.file(ctx, e), x.queue(nil, forwards))
 	case isClass(e, schema.ClassOrganizationalRole):
-		return x.group(e, "role", "occupant", schema.AttrRoleOccupant, forwards)
+		return x.group(e, "role", "occupant", x.inOffice(e), forwards)
 	case isClass(e, schema.ClassGroupOfNames):
-		return x.group(e, "group", "member", schema.AttrMember, forwards)
+		return x.group(e, "group", "member", e.GetEqualFoldAttributeValues(schema.AttrMember), forwards)
+	case isClass(e, schema.ClassDpSharedFolder) && value(e, schema.AttrDpMailboxId) != "":
+		return errors.Join(x.file(ctx, e), x.queue(nil, forwards))
 	}
 	x.step(e.DN, "it is no account, role or group, and has no transport")
 	return x.queue(nil, slices.Concat(forwards, addresses(e, schema.AttrRfc822MailMember)))
 }
 
 // group queues whom a role or group names.
-func (x *expansion) group(e *ldap.Entry, kind, one, attr string, forwards []directory.Address) error {
-	dns := e.GetEqualFoldAttributeValues(attr)
+func (x *expansion) group(e *ldap.Entry, kind, one string, dns []string, forwards []directory.Address) error {
 	outside := addresses(e, schema.AttrRfc822MailMember)
 	text := kind + " with " + count(len(dns), one)
 	if len(outside) > 0 {
@@ -215,15 +220,15 @@ func (x *expansion) queue(dns []string, addrs []directory.Address) error {
 }
 
 func (x *expansion) bounded() error {
-	if n := len(x.dns) + len(x.addrs) + len(x.route.Mailboxes) + len(x.route.Remote); n > x.r.opts.MaxRecipients {
-		return fmt.Errorf("%w: more than %d recipients", directory.ErrTooMany, x.r.opts.MaxRecipients)
+	if n := len(x.dns) + len(x.addrs) + len(x.route.Mailboxes) + len(x.route.Remote); n > x.q.opts.MaxRecipients {
+		return fmt.Errorf("%w: more than %d recipients", directory.ErrTooMany, x.q.opts.MaxRecipients)
 	}
 	return nil
 }
 
-// file adds the mailbox of an account, once.
+// file adds the mailbox of an account or a folder, once.
 func (x *expansion) file(ctx context.Context, e *ldap.Entry) error {
-	acct, err := x.r.account(ctx, e)
+	acct, err := x.q.account(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -236,6 +241,9 @@ func (x *expansion) file(ctx context.Context, e *ldap.Entry) error {
 	} else {
 		x.seen[key] = true
 	}
+	if acct.Login == "" {
+		acct.Login = acct.Name
+	}
 	x.step(e.DN, "filed in mailbox %s of %s", acct.ID, acct.Login)
 	x.route.Mailboxes = append(x.route.Mailboxes, directory.Mailbox{ID: acct.ID, Login: acct.Login, Quota: acct.Quota})
 	return x.bounded()
@@ -246,7 +254,7 @@ func (x *expansion) address(ctx context.Context, a directory.Address) error {
 	if x.foreign[a.Domain] {
 		return x.outside(a)
 	}
-	hit, err := x.r.find(ctx, a, x.step)
+	hit, err := x.q.target(ctx, a, x.step)
 	switch {
 	case errors.Is(err, directory.ErrNotLocal):
 		x.foreign[a.Domain] = true

@@ -5,13 +5,11 @@
 // seconds. "Nobody" and "cannot tell" are different errors: a directory that is down, or that hides its own base from us,
 // never makes an address unknown.
 //
-// Start reading at [Resolver.Route]; account.go has people, expand.go roles and groups, certificate.go certificates.
+// Start reading at [Resolver.Route]; ask.go says whom a question is put to, account.go has people, expand.go roles and
+// groups, certificate.go certificates.
 package lookup
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -19,8 +17,8 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
-	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/view"
 	"github.com/dirpost/dirpost/schema"
 )
 
@@ -70,28 +68,6 @@ func New(c *client.Client, opts Options) *Resolver {
 	}
 }
 
-// entryAttributes are what is asked of any entry: a named list, never "+" or "*", so that no secret comes along.
-var entryAttributes = []string{
-	schema.AttrObjectClass, schema.AttrEntryUUID, schema.AttrUid, schema.AttrCn, schema.AttrMail,
-	schema.AttrMailLocalAddress, schema.AttrMailHost, schema.AttrMailRoutingAddress,
-	schema.AttrMember, schema.AttrRoleOccupant, schema.AttrRfc822MailMember, schema.AttrAssociatedDomain,
-	schema.AttrDpAccountStatus, schema.AttrDpMailService, schema.AttrDpMailboxId, schema.AttrDpQuotaBytes,
-	schema.AttrDpQuotaMessages, schema.AttrDpSendAddress, schema.AttrDpSendGrant, schema.AttrDpTransport,
-	schema.AttrDpAliasDomainOf, schema.AttrDpRequiredLocalPart, schema.AttrDpFallbackRecipient,
-	schema.AttrDpAllowedNetwork, schema.AttrDpAuthPolicy, schema.AttrDpForward, schema.AttrDpForwardKeep,
-	schema.AttrDpCertSHA256, schema.AttrDpCertSPKI, schema.AttrDpCertIssuerSerial, schema.AttrDpCertSubject, schema.AttrDpCertEmail,
-}
-
-// search returns the entries below the base that match. A base that is missing, or hidden from the service, is an outage:
-// it says nothing about what was asked for.
-func (r *Resolver) search(ctx context.Context, filter string) ([]*ldap.Entry, error) {
-	entries, err := r.client.Search(ctx, r.opts.Base, ldap.ScopeWholeSubtree, filter, entryAttributes...)
-	if errors.Is(err, directory.ErrNotFound) {
-		return nil, fmt.Errorf("%w: base %q is not there: %v", directory.ErrUnavailable, r.opts.Base, err)
-	}
-	return entries, err
-}
-
 func isClass(e *ldap.Entry, class string) bool {
 	return holds(e, schema.AttrObjectClass, class)
 }
@@ -104,11 +80,4 @@ func holds(e *ldap.Entry, attr, value string) bool {
 
 func value(e *ldap.Entry, attr string) string { return e.GetEqualFoldAttributeValue(attr) }
 
-// nameKey is a form of a DN in which two spellings of it are equal.
-func nameKey(dn string) string {
-	parsed, err := ldap.ParseDN(dn)
-	if err != nil {
-		return strings.ToLower(dn)
-	}
-	return strings.ToLower(parsed.String())
-}
+func nameKey(dn string) string { return view.Name(dn) }

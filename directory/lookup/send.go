@@ -9,7 +9,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory"
-	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/view"
 	"github.com/dirpost/dirpost/schema"
 )
 
@@ -20,7 +20,11 @@ func (r *Resolver) MaySend(ctx context.Context, acct directory.Account, from dir
 	if owns(acct, from) {
 		return true, nil
 	}
-	from, err := r.unalias(ctx, from)
+	return ask(ctx, r, mail, func(q question) (bool, error) { return q.maySend(ctx, acct, from) })
+}
+
+func (q question) maySend(ctx context.Context, acct directory.Account, from directory.Address) (bool, error) {
+	from, err := q.unalias(ctx, from)
 	if errors.Is(err, directory.ErrNotLocal) {
 		return false, nil
 	}
@@ -30,11 +34,11 @@ func (r *Resolver) MaySend(ctx context.Context, acct directory.Account, from dir
 	if owns(acct, from) {
 		return true, nil
 	}
-	grants, err := r.grants(ctx, from)
+	grants, err := q.grants(ctx, from)
 	if err != nil {
 		return false, fmt.Errorf("send as %s: %w", from, err)
 	}
-	granted, err := r.inAny(ctx, acct.DN, grants)
+	granted, err := q.inAny(ctx, acct.DN, grants)
 	if err != nil {
 		return false, fmt.Errorf("send as %s: %w", from, err)
 	}
@@ -46,9 +50,9 @@ func owns(acct directory.Account, a directory.Address) bool {
 }
 
 // unalias replaces a domain that shares the local parts of another by that one. ErrNotLocal: none of ours.
-func (r *Resolver) unalias(ctx context.Context, a directory.Address) (directory.Address, error) {
+func (q question) unalias(ctx context.Context, a directory.Address) (directory.Address, error) {
 	for range maxAliasHops {
-		d, err := r.domain(ctx, a.Domain)
+		d, err := q.domain(ctx, a.Domain)
 		if err != nil || d.aliasOf == "" {
 			return a, err
 		}
@@ -58,9 +62,9 @@ func (r *Resolver) unalias(ctx context.Context, a directory.Address) (directory.
 }
 
 // grants returns who may send as an address: the dpSendGrant values of the entries that send as it and receive it too. An
-// entry that only claims the address, or is out of service, grants nothing.
-func (r *Resolver) grants(ctx context.Context, a directory.Address) (map[string]bool, error) {
-	entries, err := r.search(ctx, client.Or(client.Equal(schema.AttrMail, a.Key()), client.Equal(schema.AttrDpSendAddress, a.Key())))
+// entry that only claims the address, or is out of service, grants nothing, and who has a term in it only within that.
+func (q question) grants(ctx context.Context, a directory.Address) (map[string]bool, error) {
+	entries, err := q.find(ctx, view.Query{Any: []view.Term{{Attr: schema.AttrMail, Value: a.Key()}, {Attr: schema.AttrDpSendAddress, Value: a.Key()}}})
 	if err != nil {
 		return nil, err
 	}
@@ -71,23 +75,25 @@ func (r *Resolver) grants(ctx context.Context, a directory.Address) (map[string]
 			continue
 		}
 		for _, dn := range e.GetEqualFoldAttributeValues(schema.AttrDpSendGrant) {
-			grants[nameKey(dn)] = true
+			if inTerm(e, dn, q.opts.Now()) {
+				grants[nameKey(dn)] = true
+			}
 		}
 	}
 	return grants, nil
 }
 
 // inAny reports whether names has the entry, or a group that the entry is in, directly or through other groups.
-func (r *Resolver) inAny(ctx context.Context, dn string, names map[string]bool) (bool, error) {
+func (q question) inAny(ctx context.Context, dn string, names map[string]bool) (bool, error) {
 	if len(names) == 0 {
 		return false, nil
 	}
 	seen := map[string]bool{nameKey(dn): true}
-	for level, depth := []string{dn}, 0; len(level) > 0 && depth < r.opts.MaxDepth; depth++ {
+	for level, depth := []string{dn}, 0; len(level) > 0 && depth < q.opts.MaxDepth; depth++ {
 		if slices.ContainsFunc(level, func(dn string) bool { return names[nameKey(dn)] }) {
 			return true, nil
 		}
-		groups, err := r.groupsOf(ctx, level)
+		groups, err := q.groupsOf(ctx, level)
 		if err != nil {
 			return false, err
 		}
@@ -98,22 +104,18 @@ func (r *Resolver) inAny(ctx context.Context, dn string, names map[string]bool) 
 				level = append(level, g.DN)
 			}
 		}
-		if len(seen) > r.opts.MaxRecipients {
-			return false, fmt.Errorf("%w: %s is in more than %d groups", directory.ErrTooMany, dn, r.opts.MaxRecipients)
+		if len(seen) > q.opts.MaxRecipients {
+			return false, fmt.Errorf("%w: %s is in more than %d groups", directory.ErrTooMany, dn, q.opts.MaxRecipients)
 		}
 	}
 	return false, nil
 }
 
 // groupsOf returns the groups that have one of the entries as a member.
-func (r *Resolver) groupsOf(ctx context.Context, dns []string) ([]*ldap.Entry, error) {
+func (q question) groupsOf(ctx context.Context, dns []string) ([]*ldap.Entry, error) {
 	var groups []*ldap.Entry
 	for batch := range slices.Chunk(dns, namesPerSearch) {
-		parts := make([]string, len(batch))
-		for i, dn := range batch {
-			parts[i] = client.Equal(schema.AttrMember, dn)
-		}
-		found, err := r.search(ctx, client.And(client.Equal(schema.AttrObjectClass, schema.ClassGroupOfNames), client.Or(parts...)))
+		found, err := q.find(ctx, view.Query{Class: schema.ClassGroupOfNames, Any: terms(schema.AttrMember, batch)})
 		if err != nil {
 			return nil, err
 		}

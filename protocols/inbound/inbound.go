@@ -43,10 +43,11 @@ func New(resolver *lookup.Resolver, deliverer *delivery.Deliverer, q *queue.Queu
 // Sender takes any sender: who he is, only the message can tell.
 func (a *Acceptor) Sender(context.Context, directory.Address) error { return nil }
 
-// Recipient says where mail for addr goes, or why it is not taken: an error of [lookup.Resolver.Route], ErrNotLocal
-// among them, or of [delivery.Deliverer.Check]. size is what the client declared, 0 for nothing.
-func (a *Acceptor) Recipient(ctx context.Context, addr directory.Address, size int64) (directory.Route, error) {
-	route, err := a.resolver.Route(ctx, addr)
+// Recipient says where mail for addr goes, or why it is not taken from the envelope sender: an error of
+// [lookup.Resolver.Route], ErrNotLocal among them, or of [delivery.Deliverer.Check]. size is what the client declared, 0 for
+// nothing.
+func (a *Acceptor) Recipient(ctx context.Context, from, addr directory.Address, size int64) (directory.Route, error) {
+	route, err := a.resolver.Route(ctx, addr, &lookup.Sender{Address: from})
 	if err != nil {
 		return directory.Route{}, fmt.Errorf("recipient %s: %w", addr, err)
 	}

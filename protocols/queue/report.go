@@ -49,7 +49,7 @@ func (q *Queue) reportLost(ctx context.Context, from origin, lost []failure, sta
 
 // report files a report in the mailboxes of an address.
 func (q *Queue) report(ctx context.Context, to directory.Address, from origin, failures []failure, staged *mailbox.Staged) error {
-	route, err := q.resolver.Route(ctx, to)
+	route, err := q.resolver.Route(ctx, to, nil)
 	if err != nil {
 		return err
 	}

@@ -121,7 +121,7 @@ func (q *Queue) try(ctx context.Context, item *queued, rest spool.Rest, staged *
 	if err != nil {
 		return err
 	}
-	route, err := q.resolver.Route(ctx, addr)
+	route, err := q.resolver.Route(ctx, addr, nil)
 	if err != nil {
 		return err
 	}
@@ -154,6 +154,10 @@ func (q *Queue) holds(ctx context.Context, box directory.Mailbox, staged *mailbo
 func gone(err error) bool {
 	if errors.Is(err, directory.ErrUnavailable) {
 		return false
+	}
+	var refusal directory.Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Code >= 500
 	}
 	return errors.Is(err, directory.ErrNoSuchAddress) || errors.Is(err, directory.ErrNotLocal) || errors.Is(err, directory.ErrSuspended)
 }

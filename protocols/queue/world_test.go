@@ -212,7 +212,7 @@ func (w *world) deliver(o order) []error {
 	}
 	for _, local := range strings.Fields(o.rcpts) {
 		addr := address(local + "@example.org")
-		route, err := w.lookup.Route(w.t.Context(), addr)
+		route, err := w.lookup.Route(w.t.Context(), addr, nil)
 		w.must(err)
 		env.Rcpts = append(env.Rcpts, protocols.Recipient{Address: addr, Route: route})
 	}

@@ -32,6 +32,7 @@ var answers = []struct {
 
 	{directory.ErrNoSuchAddress, protocols.Reply{Code: 550, Enhanced: "5.1.1", Text: "no such address"}},
 	{directory.ErrNotLocal, protocols.Reply{Code: 550, Enhanced: "5.7.1", Text: "relaying denied"}},
+	{directory.ErrRestricted, protocols.Reply{Code: 550, Enhanced: "5.7.2", Text: "you may not write to this address"}},
 	{directory.ErrSuspended, protocols.Reply{Code: 550, Enhanced: "5.2.1", Text: "address is suspended"}},
 	// A limit of ours may be mended, and the mail should not be lost over it (RFC 3463 section 3.3).
 	{directory.ErrTooMany, protocols.Reply{Code: 452, Enhanced: "4.2.4", Text: "address stands for too many others"}},
@@ -75,14 +76,17 @@ var (
 	replyMany      = protocols.Reply{Code: 421, Enhanced: "4.7.0", Text: "too many messages in one session, come again"}
 )
 
-// reply makes of an error what the peer hears. It hears nothing that is not in this file, in a [protocols.Reply] or in
-// go-smtp: texts of other errors are for the log.
+// reply makes of an error what the peer hears. It hears nothing that is not in this file, in a [protocols.Reply], in
+// what an administrator wrote for his peers or in go-smtp: texts of other errors are for the log.
 func reply(err error) protocols.Reply {
 	var own protocols.Reply
 	var library *smtp.SMTPError
+	var refusal directory.Refusal
 	switch {
 	case errors.As(err, &own):
 		return own
+	case errors.As(err, &refusal):
+		return protocols.Reply{Code: refusal.Code, Enhanced: refusal.Enhanced, Text: refusal.Text}
 	case errors.As(err, &library):
 		return protocols.Reply{Code: library.Code, Enhanced: dotted(library.EnhancedCode), Text: library.Message}
 	}

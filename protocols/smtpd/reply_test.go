@@ -27,6 +27,8 @@ var replies = []struct {
 	{"nobody there", directory.ErrNoSuchAddress, "550 5.1.1"},
 	{"relaying", directory.ErrNotLocal, "550 5.7.1"},
 	{"suspended", directory.ErrSuspended, "550 5.2.1"},
+	{"a list that takes mail from others", directory.ErrRestricted, "550 5.7.2"},
+	{"an entry that refuses its mail", directory.Refusal{Code: 551, Enhanced: "5.1.6", Text: "moved"}, "551 5.1.6"},
 	{"expansion limit", directory.ErrTooMany, "452 4.2.4"},
 	{"directory down", directory.ErrUnavailable, "451 4.3.0"},
 	{"two entries where one should be is our fault", directory.ErrAmbiguous, "451 4.3.0"},

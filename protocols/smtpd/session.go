@@ -145,9 +145,9 @@ func (s *session) rcpt(ctx context.Context, to string) (protocols.Recipient, err
 		return protocols.Recipient{}, err
 	}
 	s.mu.Lock()
-	size := s.size
+	from, size := s.env.From, s.size
 	s.mu.Unlock()
-	route, err := path.Recipient(ctx, addr, size)
+	route, err := path.Recipient(ctx, from, addr, size)
 	return protocols.Recipient{Address: addr, Route: route}, err
 }
 

@@ -100,7 +100,7 @@ func setDefault[T comparable](option *T, value T) {
 // A path is the way of a message from this server on: [inbound.Acceptor] or [submit.Submission].
 type path interface {
 	Sender(ctx context.Context, from directory.Address) error
-	Recipient(ctx context.Context, to directory.Address, size int64) (directory.Route, error)
+	Recipient(ctx context.Context, from, to directory.Address, size int64) (directory.Route, error)
 	Accept(ctx context.Context, env protocols.Envelope, body io.Reader) ([]error, error)
 }
 

@@ -68,10 +68,10 @@ func (s *Submission) Sender(ctx context.Context, from directory.Address) error {
 	return nil
 }
 
-// Recipient says where mail for addr goes, or why it is not taken: an error of [lookup.Resolver.Route] or
+// Recipient says where mail for addr goes, or why it is not taken from this person: an error of [lookup.Resolver.Route] or
 // [delivery.Deliverer.Check]. Other domains are delivery.ErrOutbound. size is what the client declared, 0 for nothing.
-func (s *Submission) Recipient(ctx context.Context, addr directory.Address, size int64) (directory.Route, error) {
-	route, err := s.resolver.Route(ctx, addr)
+func (s *Submission) Recipient(ctx context.Context, from, addr directory.Address, size int64) (directory.Route, error) {
+	route, err := s.resolver.Route(ctx, addr, &lookup.Sender{Address: from, Entry: s.who.DN})
 	if errors.Is(err, directory.ErrNotLocal) {
 		return directory.Route{}, fmt.Errorf("recipient %s: %w", addr, delivery.ErrOutbound)
 	}

@@ -1,0 +1,86 @@
+package lookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/view"
+)
+
+// A source finds entries: the directory itself, or a snapshot of it.
+type source interface {
+	Find(context.Context, view.Query) ([]*ldap.Entry, error)
+}
+
+// A live source asks the directory.
+type live struct {
+	client *client.Client
+	base   string
+}
+
+// Find searches below the base. A base that is missing, or hidden from the service, is an outage: it says nothing about
+// what was asked for.
+func (l live) Find(ctx context.Context, q view.Query) ([]*ldap.Entry, error) {
+	entries, err := l.client.Search(ctx, l.base, ldap.ScopeWholeSubtree, filter(q), view.Attributes...)
+	if errors.Is(err, directory.ErrNotFound) {
+		return nil, fmt.Errorf("%w: base %q is not there: %v", directory.ErrUnavailable, l.base, err)
+	}
+	return entries, err
+}
+
+// filter writes a query as LDAP does.
+func filter(q view.Query) string {
+	var parts []string
+	for _, t := range q.Any {
+		parts = append(parts, client.Equal(t.Attr, t.Value))
+	}
+	switch {
+	case q.Class == "":
+		return client.Or(parts...)
+	case len(parts) == 0:
+		return client.Equal("objectClass", q.Class)
+	}
+	return client.And(client.Equal("objectClass", q.Class), client.Or(parts...))
+}
+
+// A question is one to one source, from its first to its last search: a snapshot that it began with it ends with.
+type question struct {
+	source  source
+	opts    *Options
+	domains *cache[*domain]
+}
+
+func (r *Resolver) live() question {
+	return question{live{r.client, r.opts.Base}, &r.opts, r.domains}
+}
+
+func (q question) find(ctx context.Context, query view.Query) ([]*ldap.Entry, error) {
+	return q.source.Find(ctx, query)
+}
+
+// terms asks for any of the values of an attribute.
+func terms(attr string, values []string) []view.Term {
+	list := make([]view.Term, len(values))
+	for i, v := range values {
+		list[i] = view.Term{Attr: attr, Value: v}
+	}
+	return list
+}
+
+// What a question is for says how old the answer may be.
+type purpose int
+
+const (
+	mail     purpose = iota // where does mail go, who may send
+	identity                // whose login or certificate is this
+)
+
+// ask puts a question to the directory.
+func ask[T any](_ context.Context, r *Resolver, _ purpose, do func(question) (T, error)) (T, error) {
+	return do(r.live())
+}

@@ -1,0 +1,176 @@
+package view
+
+import "math/bits"
+
+// A node is part of a hash trie: a map from hashes to records that is never changed. Putting and removing give a new root
+// that shares all but the path to the change, so that a snapshot stays what it is while later ones are made, and a change
+// costs what it changes. A hash may have several records.
+type node struct {
+	present uint32 // which of the 32 places are taken; slots has those, in their order
+	slots   []slot
+}
+
+// A slot has a record, with all others of the same hash, or what lies below.
+type slot struct {
+	hash uint64
+	rec  *record    // nil: look below
+	more *[]*record // further records with this hash; nil = none
+	sub  *node
+}
+
+const fanBits = 5
+
+func place(hash uint64, depth uint) (bit uint32) {
+	return 1 << (hash >> (depth * fanBits) & (1<<fanBits - 1))
+}
+
+func (n *node) index(bit uint32) int { return bits.OnesCount32(n.present & (bit - 1)) }
+
+// each calls f with every record under a hash until f returns false.
+func (n *node) each(hash uint64, f func(*record) bool) {
+	for depth := uint(0); n != nil; depth++ {
+		bit := place(hash, depth)
+		if n.present&bit == 0 {
+			return
+		}
+		s := &n.slots[n.index(bit)]
+		if s.rec == nil {
+			n = s.sub
+			continue
+		}
+		if s.hash != hash || !f(s.rec) || s.more == nil {
+			return
+		}
+		for _, rec := range *s.more {
+			if !f(rec) {
+				return
+			}
+		}
+		return
+	}
+}
+
+// all calls f with every record until f returns false.
+func (n *node) all(f func(*record) bool) bool {
+	if n == nil {
+		return true
+	}
+	for i := range n.slots {
+		s := &n.slots[i]
+		if s.rec == nil {
+			if !s.sub.all(f) {
+				return false
+			}
+			continue
+		}
+		if !f(s.rec) {
+			return false
+		}
+		if s.more != nil {
+			for _, rec := range *s.more {
+				if !f(rec) {
+					return false
+				}
+			}
+		}
+	}
+	return true
+}
+
+// put returns a trie that has rec under hash too.
+func (n *node) put(hash uint64, rec *record, depth uint) *node {
+	if n == nil {
+		return &node{place(hash, depth), []slot{{hash: hash, rec: rec}}}
+	}
+	bit := place(hash, depth)
+	i := n.index(bit)
+	if n.present&bit == 0 {
+		slots := make([]slot, len(n.slots)+1)
+		copy(slots, n.slots[:i])
+		slots[i] = slot{hash: hash, rec: rec}
+		copy(slots[i+1:], n.slots[i:])
+		return &node{n.present | bit, slots}
+	}
+	s := n.slots[i]
+	switch {
+	case s.rec == nil:
+		s.sub = s.sub.put(hash, rec, depth+1)
+	case s.hash == hash:
+		var more []*record
+		if s.more != nil {
+			more = append(more, *s.more...)
+		}
+		more = append(more, rec)
+		s.more = &more
+	default:
+		below := &node{place(s.hash, depth+1), []slot{s}}
+		s = slot{sub: below.put(hash, rec, depth+1)}
+	}
+	return n.with(i, s)
+}
+
+// drop returns a trie without rec under hash: nil when nothing is left, n itself when it was not there.
+func (n *node) drop(hash uint64, rec *record, depth uint) *node {
+	if n == nil {
+		return nil
+	}
+	bit := place(hash, depth)
+	if n.present&bit == 0 {
+		return n
+	}
+	i := n.index(bit)
+	s := n.slots[i]
+	if s.rec == nil {
+		sub := s.sub.drop(hash, rec, depth+1)
+		switch {
+		case sub == s.sub:
+			return n
+		case sub == nil:
+			return n.without(i, bit)
+		case len(sub.slots) == 1 && sub.slots[0].rec != nil:
+			return n.with(i, sub.slots[0]) // one that is alone needs no path of its own
+		}
+		return n.with(i, slot{sub: sub})
+	}
+	if s.hash != hash {
+		return n
+	}
+	holders := []*record{s.rec}
+	if s.more != nil {
+		holders = append(holders, *s.more...)
+	}
+	kept := make([]*record, 0, len(holders))
+	for _, h := range holders {
+		if h != rec {
+			kept = append(kept, h)
+		}
+	}
+	switch {
+	case len(kept) == len(holders):
+		return n
+	case len(kept) == 0:
+		return n.without(i, bit)
+	}
+	s.rec, s.more = kept[0], nil
+	if rest := kept[1:]; len(rest) > 0 {
+		s.more = &rest
+	}
+	return n.with(i, s)
+}
+
+// with returns n with another slot i.
+func (n *node) with(i int, s slot) *node {
+	slots := make([]slot, len(n.slots))
+	copy(slots, n.slots)
+	slots[i] = s
+	return &node{n.present, slots}
+}
+
+func (n *node) without(i int, bit uint32) *node {
+	if len(n.slots) == 1 {
+		return nil
+	}
+	slots := make([]slot, 0, len(n.slots)-1)
+	slots = append(append(slots, n.slots[:i]...), n.slots[i+1:]...)
+	return &node{n.present &^ bit, slots}
+}
