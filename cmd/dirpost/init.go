@@ -324,6 +324,9 @@ func initExternal(c *cli.Context, cfg config.Config, org, domain string, first p
 		}
 		p := provision.New(as, provision.Options{Base: cfg.Directory.Base})
 		err = fillTree(c.Context, p, org, domain, service.Password, first)
+		if has, unknown := p.HasPolicies(c.Context); err == nil && unknown == nil && !has {
+			fmt.Fprintln(c.App.ErrWriter, "dirpost: note: this server has no password policies (OpenLDAP: overlay ppolicy), so none were made")
+		}
 		if err := errors.Join(err, as.Close()); err != nil {
 			return err
 		}

@@ -17,6 +17,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -70,7 +72,7 @@ func FrontendDN(base string) string { return frontendRDN + "," + base }
 
 // Init makes an empty directory usable: the base tree and password policies, the service identity of dirpost, and the
 // group of administrators with its first member, who also gets the mail nobody else must miss (postmaster). The entry of
-// the suffix may exist already. It is idempotent: what is there stays as it is, but for the password of the service, which
+// the suffix may exist already. A server that has no password policies (see HasPolicies) gets none. It is idempotent: what is there stays as it is, but for the password of the service, which
 // becomes frontendPassword; an empty one means that dirpost binds by EXTERNAL and leaves the service a password that nobody knows.
 func (p *Provisioner) Init(ctx context.Context, org, frontendPassword string, admin NewAdmin) error {
 	if err := CheckLogin(admin.Login); err != nil {
@@ -80,12 +82,19 @@ func (p *Provisioner) Init(ctx context.Context, org, frontendPassword string, ad
 	if err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
+	policies, err := p.HasPolicies(ctx)
+	if err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
 	for _, e := range tree {
+		if !policies && e.Is(schema.ClassPwdPolicy) {
+			continue
+		}
 		if err := p.ensure(ctx, request(e)); err != nil {
 			return fmt.Errorf("init: %w", err)
 		}
 	}
-	if err := p.initFrontend(ctx, frontendPassword); err != nil {
+	if err := p.initFrontend(ctx, frontendPassword, policies); err != nil {
 		return fmt.Errorf("init: %w", err)
 	}
 	if err := p.initAdmins(ctx, admin); err != nil {
@@ -94,15 +103,33 @@ func (p *Provisioner) Init(ctx context.Context, org, frontendPassword string, ad
 	return nil
 }
 
-func (p *Provisioner) initFrontend(ctx context.Context, password string) error {
+// HasPolicies reports whether the server knows password policies; OpenLDAP does with its overlay ppolicy only.
+func (p *Provisioner) HasPolicies(ctx context.Context) (bool, error) {
+	root, err := p.client.One(ctx, "", ldap.ScopeBaseObject, anything, schema.AttrSubschemaSubentry)
+	if err != nil {
+		return false, fmt.Errorf("root DSE: %w", err)
+	}
+	subschema, err := p.client.One(ctx, root.GetEqualFoldAttributeValue(schema.AttrSubschemaSubentry), ldap.ScopeBaseObject, anything, schema.AttrObjectClasses)
+	if err != nil {
+		return false, fmt.Errorf("schema of the server: %w", err)
+	}
+	return slices.ContainsFunc(subschema.GetEqualFoldAttributeValues(schema.AttrObjectClasses), func(class string) bool {
+		return strings.Contains(class, "'"+schema.ClassPwdPolicy+"'")
+	}), nil
+}
+
+func (p *Provisioner) initFrontend(ctx context.Context, password string, policies bool) error {
 	dn := FrontendDN(p.base)
-	err := p.ensure(ctx, entry(dn,
+	req := entry(dn,
 		schema.AttrObjectClass, schema.ClassApplicationProcess,
 		schema.AttrObjectClass, schema.ClassSimpleSecurityObject,
 		schema.AttrCn, "frontend",
 		schema.AttrUserPassword, random(32), // the class wants one; nobody knows it
-		schema.AttrPwdPolicySubentry, slapd.ServicePolicy+","+p.base,
-	))
+	)
+	if policies {
+		req.Attribute(schema.AttrPwdPolicySubentry, []string{slapd.ServicePolicy + "," + p.base})
+	}
+	err := p.ensure(ctx, req)
 	if err != nil || password == "" {
 		return err
 	}

@@ -3,6 +3,7 @@ package slapd
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dirpost/dirpost/schema"
@@ -94,6 +95,13 @@ func root(suffix, organization string) (Entry, error) {
 		}}, nil
 	}
 	return Entry{}, fmt.Errorf("%w: suffix %q begins with neither dc, o nor ou", ErrValue, suffix)
+}
+
+// Is reports whether the entry has the object class.
+func (e Entry) Is(class string) bool {
+	return slices.ContainsFunc(e.Attributes, func(a Attribute) bool {
+		return a.Name == schema.AttrObjectClass && slices.Contains(a.Values, class)
+	})
 }
 
 func policies(suffix string) []Entry {

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -20,6 +21,9 @@ var ErrConfig = errors.New("configuration")
 // Load reads and checks the file at path. What the file leaves out is as in [Default].
 func Load(path string) (Config, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Config{}, fmt.Errorf("no configuration at %s (%w): `dirpost init` makes one, --config names another", path, fs.ErrNotExist)
+	}
 	if err != nil {
 		return Config{}, err
 	}
