@@ -14,6 +14,7 @@ import (
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/lookup"
 	"github.com/dirpost/dirpost/directory/provision"
+	"github.com/dirpost/dirpost/schema/slapdtest"
 )
 
 func TestInit(t *testing.T) {
@@ -37,6 +38,38 @@ func TestInit(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestInitOfBareServer: an OpenLDAP with our schema and nothing else is enough.
+func TestInitOfBareServer(t *testing.T) {
+	t.Parallel()
+	s := slapdtest.Start(t, slapdtest.Options{Base: base, Bare: true})
+	connect := func(dn, password string) *client.Client {
+		c, err := client.New(client.Options{URIs: []string{s.URI}, BindDN: dn, Password: password})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	p := provision.New(connect(s.RootDN, s.RootPassword), provision.Options{Base: base})
+	if has, err := p.HasPolicies(t.Context()); has || err != nil {
+		t.Errorf("HasPolicies() = %v, %v; want that it has none", has, err)
+	}
+	if err := p.Init(t.Context(), "Example", "frontend-password", provision.NewAdmin{Login: "root", Password: "root-password"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.AddDomain(t.Context(), "example.org"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.AddUser(t.Context(), provision.NewUser{Login: "alice", Mail: address(t, "alice@example.org"), Password: "alice-password"}); err != nil {
+		t.Fatal(err)
+	}
+	front := connect(provision.FrontendDN(base), "frontend-password")
+	acct, err := lookup.New(front, lookup.Options{Base: base}).Account(t.Context(), "alice")
+	if err != nil || front.Bind(t.Context(), acct.DN, "alice-password") != nil {
+		t.Errorf("alice is %v, %v, and her password is not good", acct, err)
+	}
 }
 
 // The administrator that Init makes, in person and not as root, can do all the rest.

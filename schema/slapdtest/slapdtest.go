@@ -22,6 +22,7 @@ import (
 
 	"github.com/go-ldap/ldap/v3"
 
+	"github.com/dirpost/dirpost/schema"
 	"github.com/dirpost/dirpost/schema/slapd"
 )
 
@@ -38,6 +39,10 @@ const (
 type Options struct {
 	Base string // suffix; empty = dc=example,dc=org
 	Peer string // what this process becomes by SASL EXTERNAL over LDAPI; empty = cn=frontend,ou=services,Base
+
+	// Bare is a server as a package makes it, with the schema loaded and nothing else of the reference: no overlay, and
+	// access rules by which everybody reads everything but passwords. It has neither LDAPS nor Peer.
+	Bare bool
 }
 
 // A Server is a running slapd with an empty database. The fields are fixed; they stay right over Stop and Start.
@@ -70,10 +75,16 @@ func Start(t testing.TB, opts Options) *Server {
 	}
 	s := &Server{Base: opts.Base, RootDN: "cn=root," + opts.Base, RootPassword: "root-password", dir: t.TempDir(), slapd: command(t, "slapd")}
 	s.address(t)
-	s.configure(t)
+	if opts.Bare {
+		s.configureBare(t)
+	} else {
+		s.configure(t)
+	}
 	t.Cleanup(func() { s.Stop(t) })
 	s.Start(t)
-	s.authz(t, opts.Peer)
+	if !opts.Bare {
+		s.authz(t, opts.Peer)
+	}
 	return s
 }
 
@@ -126,6 +137,36 @@ func (s *Server) configure(t testing.TB) {
 	out, err := exec.Command(command(t, "slapadd"), "-n0", "-F", filepath.Join(s.dir, "conf"), "-l", file).CombinedOutput()
 	if err != nil {
 		t.Fatalf("slapadd of the reference configuration: %v\n%s", err, out)
+	}
+}
+
+// configureBare converts a slapd.conf.
+func (s *Server) configureBare(t testing.TB) {
+	t.Helper()
+	for _, sub := range []string{"conf", "data"} {
+		if err := os.Mkdir(filepath.Join(s.dir, sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := filepath.Join(s.dir, "dirpost.schema")
+	if err := os.WriteFile(own, []byte(schema.OpenLDAP), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, name := range []string{"core", "cosine", "inetorgperson", "misc"} {
+		fmt.Fprintf(&text, "include /etc/ldap/schema/%s.schema\n", name)
+	}
+	fmt.Fprintf(&text, "include %s\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\ndatabase mdb\nsuffix %s\nrootdn %s\nrootpw %s\ndirectory %s\n",
+		own, s.Base, s.RootDN, s.RootPassword, filepath.Join(s.dir, "data"))
+	text.WriteString("access to attrs=userPassword by anonymous auth by * none\naccess to * by * read\n")
+	file := filepath.Join(s.dir, "slapd.conf")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.listen = strings.Join([]string{s.URI, s.LDAPI}, " ")
+	out, err := exec.Command(command(t, "slaptest"), "-f", file, "-F", filepath.Join(s.dir, "conf")).CombinedOutput()
+	if _, missing := os.Stat(filepath.Join(s.dir, "conf", "cn=config.ldif")); missing != nil {
+		t.Fatalf("slaptest: %v\n%s", err, out) // without a database yet it complains and converts
 	}
 }
 
