@@ -313,3 +313,68 @@ func TestCommands(t *testing.T) {
 	k.want("500 5.5.1")
 	k.closed()
 }
+
+// TestLongCommands: only so many clients may send commands that are long, for those are kept in memory until they end.
+// Messages do not count, nor do clients who are answered.
+func TestLongCommands(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	server, mx := w.serve("mx", Options{})
+	long := strings.Repeat("x", longCommand+1)
+	var all []*talker
+	for range maxLong {
+		k := dial(t, mx)
+		k.raw(long)
+		all = append(all, k)
+	}
+	for deadline := time.Now().Add(10 * time.Second); len(server.long) < maxLong; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d long commands, want %d", len(server.long), maxLong)
+		}
+	}
+
+	// The library takes what has come of it for a command, before it sees the error.
+	refused := func(k *talker) {
+		t.Helper()
+		k.raw(long)
+		reply, err := k.reply()
+		for err == nil && strings.HasPrefix(reply, "501 ") {
+			reply, err = k.reply()
+		}
+		if !strings.HasPrefix(reply, "421 ") {
+			t.Errorf("got %q, %v; want 421", reply, err)
+		}
+	}
+	refused(dial(t, mx))
+
+	secure := dial(t, mx)
+	secure.do("EHLO client.test", "250")
+	secure.do("STARTTLS", "220")
+	secure = secure.secure(w.dial)
+	secure.do("EHLO client.test", "250")
+	for range 3 {
+		secure.mail("ann@example.net", "bob@example.org")
+		secure.do("Subject: "+long+"\r\n\r\n"+long+"\r\n.", "250")
+		secure.do("MAIL FROM:<ann@example.net>", "250")
+		secure.do("RCPT TO:<bob@example.org>", "250")
+		secure.raw("BDAT 40000 LAST\r\n" + torso + strings.Repeat("x", 40000-len(torso)))
+		secure.want("250")
+		secure.raw(strings.Repeat("NOOP\r\n", 300)) // read and answered one by one
+		for range 300 {
+			secure.want("250")
+		}
+	}
+	refused(secure)
+
+	all[0].do("", "50")       // an answer frees its place
+	all[1].conn.Close()       // and so does the end
+	all[2].raw(long + "\r\n") // more of the same is no more
+	all[2].want("50")
+	for range 3 {
+		k := dial(t, mx)
+		for deadline := time.Now().Add(10 * time.Second); len(server.long) == maxLong && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond)
+		}
+		k.do(long, "50")
+	}
+}

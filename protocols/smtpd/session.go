@@ -325,6 +325,8 @@ func (s *session) Logout() error {
 	}
 	if s.wire.tired() {
 		s.tally.last = errTired
+	} else if err := s.wire.burden.add(0); err != nil {
+		s.tally.last = err
 	}
 	s.log.Info("session", "helo", s.smtp.Hostname(), "tls", s.peer.TLS != nil, "took", time.Since(s.began),
 		"messages", s.tally.messages, "rcpts", s.tally.rcpts,

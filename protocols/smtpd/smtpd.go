@@ -39,8 +39,8 @@ import (
 	"github.com/dirpost/dirpost/protocols/submit"
 )
 
-// maxLine bounds one line of a message or command, and by it the memory of a connection. Real mail has lines far beyond
-// the 1,000 octets of RFC 5321 section 4.5.3.1.6; they are not refused for it.
+// maxLine bounds one line of a message or command, and by it the memory of a connection; see maxLong for that of all
+// together. Real mail has lines far beyond the 1,000 octets of RFC 5321 section 4.5.3.1.6; they are not refused for it.
 const maxLine = 1 << 20
 
 // Options of a [Server]. The zero value works. Of the limits a negative one is none.
@@ -111,6 +111,7 @@ type Server struct {
 	gate *listen.Gate
 	smtp *smtp.Server
 	log  *slog.Logger
+	long chan struct{} // see burden
 
 	open  path             // where messages go without a login; nil on submission
 	door  *login.Door      // nil except on submission
@@ -150,7 +151,7 @@ func NewSubmission(desks *submit.Acceptor, door *login.Door, opts Options) *Serv
 
 func newServer(opts Options, lmtp bool) *Server {
 	opts = opts.withDefaults(lmtp)
-	s := &Server{opts: opts, log: opts.Log}
+	s := &Server{opts: opts, log: opts.Log, long: make(chan struct{}, maxLong)}
 	s.ctx, s.cut = context.WithCancel(context.Background())
 	s.gate = listen.NewGate(listen.Options{
 		Turn: opts.Turn, Idle: opts.Idle, Life: opts.Life, MaxConns: opts.MaxConns, MaxConnsOfPeer: opts.MaxConnsOfPeer,

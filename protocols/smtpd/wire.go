@@ -16,6 +16,7 @@ import (
 type wire struct {
 	net.Conn
 	server  *Server
+	burden  burden
 	greeted bool         // for the one who writes
 	answers atomic.Int64 // lines said since something came of one
 	hung    atomic.Bool
@@ -40,9 +41,15 @@ func (w *wire) Read(p []byte) (int, error) {
 	case w.tired():
 		return 0, w.fault(errTired) // go-smtp says 421
 	}
+	if err := w.burden.add(0); err != nil {
+		return 0, w.fault(err)
+	}
 	defer w.hurry()()
 	n, err := w.Conn.Read(w.records.within(p))
 	w.records.pass(p[:n])
+	if err == nil && w.data == nil && !w.chunked.Load() {
+		err = w.burden.add(n)
+	}
 	if err != nil {
 		w.ended.Store(true)
 		err = w.fault(err)
@@ -81,6 +88,7 @@ func (w *wire) Write(p []byte) (int, error) {
 		}
 	}
 	w.answers.Add(1)
+	w.burden.drop()
 	return w.Conn.Write(p)
 }
 
@@ -95,6 +103,12 @@ func (w *wire) early() bool {
 }
 
 func (w *wire) hangUp() { w.hung.Store(true) }
+
+// Close ends the connection.
+func (w *wire) Close() error {
+	w.burden.drop()
+	return w.Conn.Close()
+}
 
 // cut ends the connection at once, whatever is still to be said.
 func (w *wire) cut() {
@@ -122,5 +136,5 @@ func (l wires) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &wire{Conn: c, server: l.server}, nil
+	return &wire{Conn: c, server: l.server, burden: burden{places: l.server.long}}, nil
 }
