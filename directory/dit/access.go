@@ -3,8 +3,6 @@ package dit
 import (
 	"slices"
 	"strings"
-
-	"github.com/dirpost/dirpost/schema"
 )
 
 // rights are what a subject may do with an attribute of an entry, or with the entry as a whole.
@@ -19,8 +17,10 @@ const (
 	read
 	add
 	remove
+	manage // of a password: set it for another, who then has to change it, whatever the policy says of the new one
 
-	readable = disclose | auth | compare | search | read
+	provable = disclose | auth
+	readable = provable | compare | search | read
 	settable = add | remove // write without reading
 	writable = readable | settable
 )
@@ -35,9 +35,33 @@ const (
 // decides, and in it the first grant that covers the subject; without a grant nothing is allowed.
 type rule struct {
 	name  string
-	where []string // names relative to the naming context, "" = its own entry; none = every entry
-	attrs []string // none = all, with theEntry and theChildren
+	where []region   // none = every entry
+	only  *condition // on the entry as it is stored; nil = none
+	attrs []string   // none = all, with theEntry and theChildren
 	by    []grant
+}
+
+// A region is a part of a naming context. Its name is relative to that, "" = the entry of the context.
+type region struct {
+	scope Scope
+	name  string
+}
+
+func (r region) has(p place) bool {
+	name := within(r.name, p.base)
+	switch r.scope {
+	case BaseObject:
+		return p.norm == name
+	case SingleLevel:
+		return p.above == name
+	}
+	return below(p.norm, name)
+}
+
+// A condition is on the content of an entry.
+type condition struct {
+	holds func(v *view) bool
+	flag  string // the indexed attribute without whose TRUE it does not hold; "" = the index does not tell
 }
 
 type grant struct {
@@ -55,59 +79,19 @@ type who struct {
 type whoKind int
 
 const (
-	anonymousWho whoKind = iota
-	selfWho              // the entry is the subject's own, who is a person
-	userWho              // has an entry in the naming context
-	entryWho             // the entry of this name
-	rightWho             // members of a group that has this dpAdminRight
+	anyoneWho whoKind = iota
+	anonymousWho
+	selfWho  // the entry is the subject's own
+	entryWho // the entry of this name
+	rightWho // members of a group that has this dpAdminRight
 )
 
-var (
-	anonymous = who{kind: anonymousWho}
-	self      = who{kind: selfWho}
-	users     = who{kind: userWho}
-	frontend  = who{entryWho, "cn=frontend,ou=services"}
-	admins    = who{rightWho, "full"}
-)
-
-// accessRules are the rights of everybody but the local administrator, who has all. The root DSE and cn=Subschema are
-// outside: everybody reads them.
-var accessRules = []rule{
-	{
-		name:  "a password is set by its holder and by administrators, and read by nobody",
-		attrs: []string{schema.AttrUserPassword},
-		by:    []grant{{self, settable | auth}, {admins, settable}, {anonymous, auth}},
-	},
-	{
-		name:  "old passwords are passwords",
-		attrs: []string{schema.AttrPwdHistory},
-	},
-	{
-		name:  "the frontend verifies app passwords, administrators take them away",
-		attrs: []string{schema.AttrDpAppPassword},
-		by:    []grant{{frontend, readable}, {admins, remove}},
-	},
-	{
-		name:  "who may act as whom is decided by the local administrator",
-		attrs: []string{schema.AttrAuthzTo, schema.AttrAuthzFrom},
-	},
-	{
-		name:  "users may search below the containers, which shows them their own entry",
-		where: []string{"", "ou=people"},
-		attrs: []string{theEntry},
-		by:    []grant{{frontend, readable}, {admins, writable}, {users, disclose | search}},
-	},
-	{
-		name: "the own entry is readable, the frontend reads all, administrators write all",
-		by:   []grant{{admins, writable}, {self, readable}, {frontend, readable}},
-	},
-}
-
+// A rule covers an attribute of an entry when place, content and attribute fit.
 func (r *rule) covers(p place, attr string) bool {
 	if len(r.attrs) > 0 && !slices.ContainsFunc(r.attrs, func(a string) bool { return strings.EqualFold(a, attr) }) {
 		return false
 	}
-	return len(r.where) == 0 || slices.ContainsFunc(r.where, func(name string) bool { return p.norm == within(name, p.base) })
+	return len(r.where) == 0 || slices.ContainsFunc(r.where, func(part region) bool { return part.has(p) })
 }
 
 // within is the name relative to a naming context.
@@ -120,12 +104,13 @@ func within(name, base string) string {
 
 // A judge applies the rules to one subject, for one operation: rights that hang on groups are looked up once.
 type judge struct {
-	tree   *Tree
-	root   bool
-	name   string
-	named  bool            // not anonymous; a name outside the schema's attributes has no rights
-	dn     dn              // empty when anonymous or outside
-	rights map[string]bool // held rights by name and naming context
+	tree       *Tree
+	root       bool
+	name       string
+	named      bool            // not anonymous; a name outside the schema's attributes has no rights
+	restricted bool            // has to change the password, and may do nothing else
+	dn         dn              // empty when anonymous or outside
+	rights     map[string]bool // held rights by name and naming context
 }
 
 func (t *Tree) judge(s Subject) *judge {
@@ -136,35 +121,65 @@ func (t *Tree) judge(s Subject) *judge {
 	return j
 }
 
-// may reports whether the subject has all the rights wanted on an attribute, by its key, of the entry at p.
-func (j *judge) may(p place, attr string, want rights) bool {
+// may reports whether the subject has all the rights wanted on an attribute, by its key, of an entry.
+func (j *judge) may(v *view, attr string, want rights) bool {
+	if j.root {
+		return true
+	}
+	if j.restricted && (attr != passwordKey || j.dn.norm != v.norm) {
+		return false
+	}
+	for i := range j.tree.rules {
+		if r := &j.tree.rules[i]; r.covers(v.place, attr) && (r.only == nil || r.only.holds(v)) {
+			return j.granted(r, v.place)&want == want
+		}
+	}
+	return false
+}
+
+// could reports whether may can be true of the entry itself, whose content has not been read: most of what a search is not
+// to see need not be read for that.
+func (j *judge) could(p placed, want rights) bool {
 	if j.root {
 		return true
 	}
 	for i := range j.tree.rules {
 		r := &j.tree.rules[i]
-		if !r.covers(p, attr) {
+		if !r.covers(p.place, theEntry) || r.only != nil && r.only.flag != "" && !j.tree.flagged(p.id, r.only.flag) {
 			continue
 		}
-		for _, g := range r.by {
-			if j.is(g.who, p) {
-				return g.may&want == want
-			}
+		if j.granted(r, p.place)&want == want {
+			return true
 		}
-		return false
+		if r.only == nil {
+			return false
+		}
 	}
 	return false
 }
 
+// granted returns what a rule gives the subject.
+func (j *judge) granted(r *rule, p place) rights {
+	for _, g := range r.by {
+		if j.is(g.who, p) {
+			return g.may
+		}
+	}
+	return 0
+}
+
 func (j *judge) is(w who, p place) bool {
-	if w.kind == anonymousWho || j.dn.norm == "" {
-		return w.kind == anonymousWho && !j.named
+	switch {
+	case w.kind == anyoneWho:
+		return true
+	case w.kind == anonymousWho:
+		return !j.named
+	case j.dn.norm == "":
+		return false
 	}
 	switch w.kind {
 	case selfWho:
-		return j.dn.norm == p.norm && below(p.norm, within("ou=people", p.base))
-	case userWho:
-		return below(j.dn.norm, p.base)
+		return j.dn.norm == p.norm
 	case entryWho:
 		return j.dn.norm == within(w.value, p.base)
 	}

@@ -43,7 +43,7 @@ func (t *Tree) Add(ctx context.Context, who Subject, e Entry, extra ...*Extra) e
 }
 
 func (t *Tree) planAdd(j *judge, d dn, list []change) ([]edit, error) {
-	r, p, err := t.newPlace(j, d)
+	v, err := t.newView(j, d)
 	if err != nil {
 		return nil, err
 	}
@@ -51,63 +51,74 @@ func (t *Tree) planAdd(j *judge, d dn, list []change) ([]edit, error) {
 		if slices.ContainsFunc(list[:i], func(b change) bool { return b.desc.text == c.desc.text }) {
 			return nil, refuse(codeExists, "attribute '%s' provided more than once", c.desc.text)
 		}
-		if !j.may(p, c.desc.typ.key, add) {
-			return nil, refuse(codeAccess, "insufficient access rights")
-		}
-		if err := c.mayStore(j, p); err != nil {
-			return nil, err
-		}
-		r.put(attribute{c.desc, c.values})
+		v.record.put(attribute{c.desc, c.values})
+	}
+	if err := mayAdd(j, v, d.rdns[0], list); err != nil {
+		return nil, err
 	}
 	if id, _ := t.find(d); id != 0 {
 		return nil, refuse(codeEntryExists, "entry already exists")
 	}
-	if err := t.addRDN(j, p, r, d.rdns[0]); err != nil {
+	if err := t.addRDN(v.record, d.rdns[0]); err != nil {
 		return nil, err
 	}
-	_, structural, err := t.catalog.entryClasses(r)
+	_, structural, err := t.catalog.entryClasses(v.record)
 	if err != nil {
 		return nil, err
 	}
-	t.stampNew(r, structural, j)
-	t.stampPassword(r, list)
-	if err := t.judgeEntry(nil, r, list); err != nil {
+	t.stampNew(v.record, structural, j)
+	t.stampPassword(v.record, list)
+	if err := t.judgeEntry(nil, v.record, list); err != nil {
 		return nil, err
 	}
-	return []edit{{nil, r}}, nil
+	return []edit{{nil, v.record}}, nil
 }
 
-// newPlace tests that the subject may add an entry there, and returns the empty record and its place.
-func (t *Tree) newPlace(j *judge, d dn) (*record, place, error) {
+// newView tests that the subject may add an entry below the one above, and returns an empty entry in its place.
+func (t *Tree) newView(j *judge, d dn) (*view, error) {
 	suffix, _ := t.context(d)
-	p := place{text: d.text, norm: d.norm, base: suffix.norm}
-	r := &record{rdn: d.text}
+	v := &view{record: &record{rdn: d.text}, place: place{text: d.text, norm: d.norm, base: suffix.norm}, tree: t}
 	if len(d.rdns) > len(suffix.rdns) {
 		up, err := t.entry(j, d.parent())
 		if err != nil {
-			return nil, p, err
+			return nil, err
 		}
 		if !up.may(j, theChildren, add) {
-			return nil, p, t.denied(j, up)
+			return nil, t.denied(j, up)
 		}
-		p.text = d.rdns[0].text + "," + up.text
-		p.above, r.parent, r.rdn = up.norm, up.id, d.rdns[0].text
+		v.place.text = d.rdns[0].text + "," + up.text
+		v.above, v.record.parent, v.record.rdn = up.norm, up.id, d.rdns[0].text
 	}
-	if !j.may(p, theEntry, add) {
-		return nil, p, refuse(codeAccess, "insufficient access rights")
-	}
-	return r, p, nil
+	return v, nil
 }
 
-// addRDN adds the values of an RDN that the entry at p does not have.
-func (t *Tree) addRDN(j *judge, p place, r *record, name rdn) error {
+// mayAdd tests the rights on a new entry with the content that it would have: on itself, on each attribute, and on those
+// of its RDN.
+func mayAdd(j *judge, v *view, name rdn, list []change) error {
+	allowed := v.may(j, theEntry, add)
+	for _, a := range name.avas {
+		allowed = allowed && v.may(j, a.typ.key, add)
+	}
+	for _, c := range list {
+		allowed = allowed && v.may(j, c.desc.typ.key, add)
+	}
+	if !allowed {
+		return refuse(codeAccess, "insufficient access rights")
+	}
+	for _, c := range list {
+		if err := c.mayStore(j, v.place); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addRDN adds the values of an RDN that the entry does not have.
+func (t *Tree) addRDN(r *record, name rdn) error {
 	if err := nameable(name); err != nil {
 		return err
 	}
 	for _, a := range name.avas {
-		if !j.may(p, a.typ.key, add) {
-			return refuse(codeAccess, "insufficient access rights")
-		}
 		d := t.catalog.plain[a.typ.Name()]
 		at := r.find(d)
 		switch {

@@ -132,7 +132,7 @@ func (s *searching) scan(ctx context.Context, ids []uint32) error {
 			return err
 		}
 		n := min(batch, len(ids))
-		seen := slices.DeleteFunc(s.tree.places(ids[:n]), func(p placed) bool { return !s.judge.may(p.place, theEntry, read) })
+		seen := slices.DeleteFunc(s.tree.places(ids[:n]), func(p placed) bool { return !s.judge.could(p, read) })
 		ids, batch = ids[n:], min(2*batch, maxBatch)
 		for len(seen) > 0 {
 			views, done, err := s.tree.readPlaced(seen, maxBatchBytes)
@@ -166,7 +166,7 @@ func (s *searching) pause(ctx context.Context, began time.Time) error {
 
 // offer yields the entry if it matches. It returns false when the caller wants no more.
 func (s *searching) offer(v *view) (more bool, err error) {
-	if s.filter.eval(v, s.judge) != isTrue {
+	if !v.may(s.judge, theEntry, read) || s.filter.eval(v, s.judge) != isTrue {
 		return true, nil
 	}
 	if s.size == 0 {

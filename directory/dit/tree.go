@@ -278,12 +278,13 @@ func (t *Tree) readPlaced(entries []placed, maxBytes int) (views []*view, done i
 
 // noObject is refusal 32, with the name of the nearest entry above if the subject may know of it.
 func (t *Tree) noObject(j *judge, nearest uint32) error {
-	t.mu.RLock()
-	p, ok := t.index.place(nearest)
-	t.mu.RUnlock()
 	e := refuse(codeNoObject, "no such object")
-	if ok && j.may(p, theEntry, disclose) {
-		e.Matched = p.text
+	if nearest == 0 {
+		return e
+	}
+	v, err := t.view(nearest)
+	if err == nil && v != nil && v.may(j, theEntry, disclose) {
+		e.Matched = v.text
 	}
 	return e
 }
@@ -297,6 +298,13 @@ func (t *Tree) denied(j *judge, v *view) error {
 	parent := t.index.nodes[v.id].parent
 	t.mu.RUnlock()
 	return t.noObject(j, parent)
+}
+
+// flagged reports whether the index has TRUE for an attribute of the entry.
+func (t *Tree) flagged(id uint32, attr string) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.index.has(t.index.hash(t.catalog.typ(attr), "TRUE"), id)
 }
 
 // holds reports whether a group in the naming context has the name as a member and gives the right. The index says

@@ -22,7 +22,14 @@ type view struct {
 }
 
 func (v *view) may(j *judge, attr string, want rights) bool {
-	return v.open || j.may(v.place, attr, want)
+	return v.open || j.may(v, attr, want)
+}
+
+// says reports whether the entry has the value, whatever way it is written.
+func (v *view) says(attr, value string) bool {
+	d := v.tree.catalog.plain[attr]
+	form, ok := d.typ.equality.norm(v.tree.catalog, value)
+	return ok && v.tree.catalog.hasValue(v.record, d, form)
 }
 
 // each calls f for every attribute that d covers, stored ones first, until it returns true, and reports whether it did.

@@ -344,6 +344,9 @@ func TestSyncAccess(t *testing.T) {
 	t.Parallel()
 	s := ownSide(t, t.TempDir())
 	admin := s.dial(t, "admin")
+	if err := admin.Modify(replace("alice", "dpPublicListing", "FALSE")); err != nil { // else everybody sees her
+		t.Fatal(err)
+	}
 	feed := newConsumer(s, "alice", people, "(objectClass=inetOrgPerson)").begin(t, ldap.SyncRequestModeRefreshAndPersist)
 	before := feed.next(2)
 	if want := []string{"add " + alice + " cn=Alice Adler", "done"}; !cmp.Equal(before, want) {
