@@ -14,6 +14,7 @@ import (
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/lookup"
 	"github.com/dirpost/dirpost/directory/provision"
+	"github.com/dirpost/dirpost/directory/view"
 )
 
 // seedRoutes adds entries of every kind that mail can be for.
@@ -178,45 +179,57 @@ func TestRoute(t *testing.T) {
 		seedRoutes(t, s, p)
 		c := s.connect(t, s.admin)
 		s.set(t, c, person("root"), "dpMailboxId", "m-root")
-		r := lookup.New(s.frontend(t), lookup.Options{Base: base, Node: "node1.example.org", MaxRecipients: 40})
-		for _, tt := range tests {
-			t.Run(tt.name, func(t *testing.T) {
-				got, err := r.Route(t.Context(), address(t, tt.in), nil)
-				if len(got.Steps) == 0 {
-					t.Errorf("Route(%s), %v: no step tells why", tt.in, err)
+		// The same answers from the directory, from a view that is told of changes, and from one that asks for them.
+		opts := lookup.Options{Base: base, Node: "node1.example.org", MaxRecipients: 40}
+		resolvers := map[string]*lookup.Resolver{"live": lookup.New(s.frontend(t), opts)}
+		for _, means := range []string{view.Syncrepl, view.Poll} {
+			c, v, _ := s.fed(t, means, "", nil)
+			eventually(t, "the view is current", current(v))
+			opts.View = v
+			resolvers[means] = lookup.New(c, opts)
+		}
+		for source, r := range resolvers {
+			t.Run(source, func(t *testing.T) {
+				for _, tt := range tests {
+					t.Run(tt.name, func(t *testing.T) {
+						got, err := r.Route(t.Context(), address(t, tt.in), nil)
+						if len(got.Steps) == 0 {
+							t.Errorf("Route(%s), %v: no step tells why", tt.in, err)
+						}
+						if !errors.Is(err, tt.err) || tt.err == nil && err != nil {
+							t.Fatalf("Route(%s) error = %v, want %v", tt.in, err, tt.err)
+						}
+						var mailboxes, remote []string
+						for _, m := range got.Mailboxes {
+							mailboxes = append(mailboxes, m.Login)
+							if want := "m-" + m.Login; m.ID != want {
+								t.Errorf("mailbox id %q, want %q", m.ID, want)
+							}
+						}
+						for _, a := range got.Remote {
+							remote = append(remote, a.String())
+						}
+						if !slices.Equal(mailboxes, tt.mailboxes) || !slices.Equal(remote, tt.remote) || got.Transport != tt.transport {
+							t.Errorf("Route(%s) = %v, %v, %q; want %v, %v, %q\n%v", tt.in, mailboxes, remote, got.Transport, tt.mailboxes, tt.remote, tt.transport, got.Steps)
+						}
+					})
 				}
-				if !errors.Is(err, tt.err) || tt.err == nil && err != nil {
-					t.Fatalf("Route(%s) error = %v, want %v", tt.in, err, tt.err)
-				}
-				var mailboxes, remote []string
-				for _, m := range got.Mailboxes {
-					mailboxes = append(mailboxes, m.Login)
-					if want := "m-" + m.Login; m.ID != want {
-						t.Errorf("mailbox id %q, want %q", m.ID, want)
+				for in, want := range map[string]int64{"alice@example.org": 1000, "kim@example.org": 0} {
+					if got, err := r.Route(t.Context(), address(t, in), nil); err != nil || got.Mailboxes[0].Quota.Bytes != want {
+						t.Errorf("quota of %s = %+v, %v; want %d: the domain's, unless there is an own one", in, got.Mailboxes, err, want)
 					}
 				}
-				for _, a := range got.Remote {
-					remote = append(remote, a.String())
-				}
-				if !slices.Equal(mailboxes, tt.mailboxes) || !slices.Equal(remote, tt.remote) || got.Transport != tt.transport {
-					t.Errorf("Route(%s) = %v, %v, %q; want %v, %v, %q\n%v", tt.in, mailboxes, remote, got.Transport, tt.mailboxes, tt.remote, tt.transport, got.Steps)
+				for in, want := range map[string]bool{"Example.org": true, "lists.example.org": true, "example.com": false, "deleted.example": false, "": false, "[192.0.2.1]": false} {
+					if got, err := r.Local(t.Context(), in); err != nil || got != want {
+						t.Errorf("Local(%q) = %v, %v; want %v", in, got, err, want)
+					}
 				}
 			})
-		}
-		for in, want := range map[string]int64{"alice@example.org": 1000, "kim@example.org": 0} {
-			if got, err := r.Route(t.Context(), address(t, in), nil); err != nil || got.Mailboxes[0].Quota.Bytes != want {
-				t.Errorf("quota of %s = %+v, %v; want %d: the domain's, unless there is an own one", in, got.Mailboxes, err, want)
-			}
-		}
-		for in, want := range map[string]bool{"Example.org": true, "lists.example.org": true, "example.com": false, "deleted.example": false, "": false, "[192.0.2.1]": false} {
-			if got, err := r.Local(t.Context(), in); err != nil || got != want {
-				t.Errorf("Local(%q) = %v, %v; want %v", in, got, err, want)
-			}
 		}
 	})
 }
 
-// A recipient costs one question.
+// A recipient costs one question to the directory, and none with a view of it.
 func TestRouteCost(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, s *server, p *provision.Provisioner) {
@@ -240,6 +253,19 @@ func TestRouteCost(t *testing.T) {
 			if got := asked.Load() - before; got != 1 {
 				t.Errorf("Route(%s) asked %d times, want 1", in, got)
 			}
+		}
+		_, v, _ := s.fed(t, "", "", nil)
+		eventually(t, "the view is current", current(v))
+		r = lookup.New(c, lookup.Options{Base: base, View: v})
+		before := asked.Load()
+		for _, in := range []string{"alice@example.org", "nobody@example.org", "alice@example.com"} {
+			r.Route(t.Context(), address(t, in), nil)
+		}
+		if _, err := r.Account(t.Context(), "alice"); err != nil {
+			t.Error(err)
+		}
+		if got := asked.Load() - before; got != 0 {
+			t.Errorf("with a view the directory was asked %d times", got)
 		}
 	})
 }

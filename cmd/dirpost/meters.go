@@ -99,6 +99,7 @@ func (m *meters) watch(p *platform) {
 			set(float64(c.NotAfter.Unix()), c.File)
 		}
 	}, "file")
+	m.watchView(p)
 	for _, of := range []struct {
 		name, help string
 		value      func(diskReport) uint64
@@ -129,4 +130,18 @@ func (m *meters) watch(p *platform) {
 		r.Gauge(of.name, of.help, func(set setter) { set(float64(of.value(ownProcess()))) })
 	}
 	r.Count("process_cpu_seconds_total", "Processor time used.", func(set setter) { set(ownProcess().CPUSeconds) })
+}
+
+// watchView adds the numbers of the view of the directory.
+func (m *meters) watchView(p *platform) {
+	type setter = func(v float64, values ...string)
+	view := func(value func(viewReport) float64) func(setter) {
+		return func(set setter) {
+			if r := p.viewReport(); r.Entries > 0 {
+				set(value(r), r.Source)
+			}
+		}
+	}
+	m.registry.Gauge("dirpost_view_age_seconds", "How long ago the view of the directory was known to be right.", view(func(r viewReport) float64 { return r.Seconds }), "source")
+	m.registry.Gauge("dirpost_view_entries", "Entries in the view of the directory.", view(func(r viewReport) float64 { return float64(r.Entries) }), "source")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -75,6 +76,17 @@ type directoryReport struct {
 	Answers  bool     `json:"answers"`
 	Millis   float64  `json:"milliseconds"` // until it answered
 	Err      string   `json:"error,omitempty"`
+
+	View viewReport `json:"view"`
+}
+
+// A viewReport tells of the view of the directory, which answers what it can.
+type viewReport struct {
+	Source  string  `json:"source"`  // how changes are learned: syncrepl, psearch, poll or ttl; empty = not known yet
+	Current bool    `json:"current"` // it is kept as the directory is
+	Entries int     `json:"entries"`
+	Seconds float64 `json:"age_seconds"` // since it was known to be right
+	Err     string  `json:"error,omitempty"`
 }
 
 type queueReport struct {
@@ -166,6 +178,7 @@ func (p *platform) directoryReport(ctx context.Context) directoryReport {
 	r := directoryReport{Embedded: p.embedded != nil, Servers: p.cfg.Directory.URIs}
 	ctx, cancel := context.WithTimeout(ctx, pingTime)
 	defer cancel()
+	r.View = p.viewReport()
 	begun := time.Now()
 	err := p.client.Ping(ctx)
 	r.Millis = float64(time.Since(begun).Microseconds()) / 1000
@@ -180,6 +193,15 @@ func (p *platform) queueReport() queueReport {
 	r := queueReport{Messages: len(items)}
 	if len(items) > 0 {
 		r.Oldest = items[0].Received
+	}
+	return r
+}
+
+func (p *platform) viewReport() viewReport {
+	fed := p.feed.Status()
+	r := viewReport{Source: fed.Means, Err: fed.Err}
+	if now, ok := p.view.Moment(); ok {
+		r.Source, r.Current, r.Entries, r.Seconds = now.Origin.Means, now.Current, now.Len(), now.Age.Seconds()
 	}
 	return r
 }
@@ -243,6 +265,7 @@ func (r *statusReport) print(w io.Writer) error {
 		answer = r.Directory.Err
 	}
 	rows = [][]string{{"directory", name, answer}, {"queue", "", r.Queue.String()}}
+	rows = append(rows, []string{"view of it", r.Directory.View.where(), r.Directory.View.state()})
 	for _, d := range r.Disks {
 		rows = append(rows, []string{d.What, d.Path, fmt.Sprintf("%s free of %s", bytesText(d.FreeBytes), bytesText(d.TotalBytes))})
 	}
@@ -264,6 +287,20 @@ func (q queueReport) String() string {
 		return "1 message, since " + q.Oldest.Format(time.DateTime)
 	}
 	return fmt.Sprintf("%d messages, the oldest since %s", q.Messages, q.Oldest.Format(time.DateTime))
+}
+
+func (r viewReport) where() string { return cmp.Or(r.Source, "none yet") }
+
+func (r viewReport) state() string {
+	switch {
+	case r.Entries == 0 && r.Err != "":
+		return r.Err
+	case r.Entries == 0:
+		return "every question goes to the directory"
+	case r.Current:
+		return fmt.Sprintf("%d entries, current", r.Entries)
+	}
+	return fmt.Sprintf("%d entries, %s old: %s", r.Entries, time.Duration(r.Seconds*float64(time.Second)).Round(time.Second), cmp.Or(r.Err, "kept from before"))
 }
 
 // bytesText writes a number of octets for people.

@@ -53,7 +53,7 @@ func TestStatus(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.dirpost("status", "--json")), &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Problems) != 0 || r.PID != s.proc.Process.Pid || !r.Directory.Answers || !r.Directory.Embedded {
+	if len(r.Problems) != 0 || r.PID != s.proc.Process.Pid || !r.Directory.Answers || !r.Directory.Embedded || !r.Directory.View.Current || r.Directory.View.Source != "syncrepl" {
 		t.Errorf("problems %q, pid %d, directory %+v", r.Problems, r.PID, r.Directory)
 	}
 	imap := r.Services[slices.IndexFunc(r.Services, func(s serviceReport) bool { return s.Name == "imap" })]
@@ -118,7 +118,7 @@ func (s *site) testMetrics(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"process_resident_memory_bytes", "process_cpu_seconds_total", "process_start_time_seconds", "go_goroutines",
-		`dirpost_disk_free_bytes{folder="data"}`, `dirpost_ldap_seconds_sum{op="search"}`, "dirpost_delivered_bytes_total",
+		`dirpost_disk_free_bytes{folder="data"}`, `dirpost_ldap_seconds_sum{op="bind"}`, `dirpost_view_entries{source="syncrepl"}`, "dirpost_delivered_bytes_total",
 		`dirpost_certificate_expiry_timestamp_seconds{file="` + s.path("tls/server.pem") + `"}`} {
 		if got[name] <= 0 {
 			t.Errorf("%s = %v, want more", name, got[name])

@@ -18,7 +18,9 @@ import (
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/systemd"
 	"github.com/dirpost/dirpost/directory/auth"
 	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/feed"
 	"github.com/dirpost/dirpost/directory/lookup"
+	"github.com/dirpost/dirpost/directory/view"
 	"github.com/dirpost/dirpost/protocols/certs"
 	"github.com/dirpost/dirpost/protocols/controld"
 	"github.com/dirpost/dirpost/protocols/delivery"
@@ -48,6 +50,8 @@ type platform struct {
 	early     []early   // listeners that were open before
 	embedded  *embedded // nil with an LDAP server of one's own
 	client    *client.Client
+	view      *view.View
+	feed      *feed.Feed
 	resolver  *lookup.Resolver
 	auth      *auth.Authenticator
 	certs     *certs.Store
@@ -114,7 +118,12 @@ func (p *platform) openDirectory() error {
 		return err
 	}
 	p.closers = append(p.closers, func(context.Context) error { return p.client.Close() })
-	p.resolver = lookup.New(p.client, lookup.Options{Base: p.cfg.Directory.Base, Log: p.log})
+	p.view = view.Open(view.Options{File: filepath.Join(p.cfg.Cache, ".directory"), Log: p.log})
+	p.feed = feed.Start(p.client, p.view, feed.Options{
+		Base: p.cfg.Directory.Base, Means: os.Getenv("DIRPOST_TEST_FEED"), Log: p.log,
+	})
+	p.closers = append(p.closers, func(context.Context) error { return p.feed.Close() })
+	p.resolver = lookup.New(p.client, lookup.Options{Base: p.cfg.Directory.Base, View: p.view, Log: p.log})
 	p.auth = auth.New(p.client, p.resolver, auth.Options{Log: p.log})
 	p.door = login.New(p.resolver, p.auth, login.Options{Log: p.log, Observe: p.meters.login})
 	return nil

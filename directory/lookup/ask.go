@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -80,7 +81,36 @@ const (
 	identity                // whose login or certificate is this
 )
 
-// ask puts a question to the directory.
-func ask[T any](_ context.Context, r *Resolver, _ purpose, do func(question) (T, error)) (T, error) {
-	return do(r.live())
+// How old a snapshot may be. Up to fresh it answers what it knows; after that the directory is asked, and only while that is
+// away, and only about mail, the snapshot answers up to stale. That something is not there only a current one may say.
+const (
+	fresh = 5 * time.Minute
+	stale = 24 * time.Hour
+)
+
+// ask puts a question to the view, or to the directory where the view does not count.
+func ask[T any](ctx context.Context, r *Resolver, p purpose, do func(question) (T, error)) (T, error) {
+	now, ok := r.opts.View.Moment()
+	kept := question{source: now, opts: &r.opts}
+	if ok && now.Age <= fresh && (now.Current || p == mail) {
+		v, err := do(kept)
+		if now.Current && now.Origin.Prompt() || !missing(err) {
+			return v, err
+		}
+	}
+	v, err := do(r.live())
+	if ok && p == mail && now.Age <= stale && errors.Is(err, directory.ErrUnavailable) {
+		r.log.WarnContext(ctx, "the directory is away, the view of it answers",
+			"age", now.Age.Round(time.Second), "source", now.Origin.Means, "err", err)
+		if old, known := do(kept); !missing(known) {
+			return old, known
+		}
+	}
+	return v, err
+}
+
+// missing reports whether a source does not have what was asked for: one that learns of changes late may only not have it
+// yet.
+func missing(err error) bool {
+	return errors.Is(err, directory.ErrNoSuchAddress) || errors.Is(err, directory.ErrNotLocal) || errors.Is(err, directory.ErrNotFound)
 }

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A cache keeps values for a short time, and lets callers who want the same missing value share one question.
+// A cache keeps values for a short time, and lets callers who want the same missing value share one question. A nil cache
+// keeps nothing.
 type cache[V any] struct {
 	ttl time.Duration
 	now func() time.Time
@@ -28,6 +29,9 @@ func newCache[V any](ttl time.Duration, now func() time.Time) *cache[V] {
 // get returns the value of key, asking load when it is missing or old. A failure of load is its caller's own: those who
 // waited ask again, because it may have been the other one's context that ended.
 func (c *cache[V]) get(ctx context.Context, key string, load func(context.Context) (V, error)) (V, error) {
+	if c == nil {
+		return load(ctx)
+	}
 	for {
 		if v, ok := c.fresh(key); ok {
 			return v, nil
@@ -60,6 +64,10 @@ func (c *cache[V]) get(ctx context.Context, key string, load func(context.Contex
 
 // fresh returns the value of key if it is there and not old.
 func (c *cache[V]) fresh(key string) (V, bool) {
+	if c == nil {
+		var none V
+		return none, false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v, ok := c.values[key]
@@ -68,6 +76,9 @@ func (c *cache[V]) fresh(key string) (V, bool) {
 
 // put stores a value that came by another way.
 func (c *cache[V]) put(key string, v V) {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.values[key] = cached[V]{v, c.now().Add(c.ttl)}
@@ -75,6 +86,9 @@ func (c *cache[V]) put(key string, v V) {
 
 // drop forgets a value.
 func (c *cache[V]) drop(key string) {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.values, key)

@@ -1,8 +1,8 @@
 // Package lookup answers the questions of the platform from the directory: where does mail for this address go, who is
 // this login or this certificate, may he send as that address, which authorities are trusted.
 //
-// An answer is read anew each time, so that a change counts at once; only domain entries and authorities are kept for a few
-// seconds. "Nobody" and "cannot tell" are different errors: a directory that is down, or that hides its own base from us,
+// It asks the view of the directory, as long as a feed keeps that as the directory is, and else the directory itself, anew
+// each time; only domain entries and authorities are then kept for a few seconds. "Nobody" and "cannot tell" are different errors: a directory that is down, or that hides its own base from us,
 // never makes an address unknown.
 //
 // Start reading at [Resolver.Route]; ask.go says whom a question is put to, account.go has people, expand.go roles and
@@ -26,6 +26,9 @@ import (
 type Options struct {
 	Base string // the suffix all entries are below
 	Node string // name of this machine in mailHost: an entry with another one is delivered elsewhere
+
+	// View, when not nil, answers instead of the directory as long as it is fresh enough.
+	View *view.View
 
 	MaxRecipients int           // of one address after expansion; 0 = 10,000
 	MaxDepth      int           // levels of roles, groups and forwards in each other; 0 = 10

@@ -250,7 +250,7 @@ func TestResolve(t *testing.T) {
 		t.Fatal(err)
 	}
 	resolver := New(nil, Options{Now: func() time.Time { return now }})
-	q := question{treeView(t), &resolver.opts, newCache[*domain](0, resolver.opts.Now)}
+	q := question{source: treeView(t), opts: &resolver.opts}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := resolve(t, q, tt.to, tt.from); got != tt.want {

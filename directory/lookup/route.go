@@ -133,6 +133,8 @@ func (q question) target(ctx context.Context, a directory.Address, step stepFunc
 		if d.aliasOf == "" {
 			return choose(entries, a, d, step)
 		}
+		step(d.dn, "%s shares the addresses of %s", a.Domain, d.aliasOf)
+		a.Domain = d.aliasOf
 	}
 	return target{}, fmt.Errorf("%w: %s: alias domains go in a circle", directory.ErrTooMany, a.Domain)
 }
