@@ -322,6 +322,9 @@ func initExternal(c *cli.Context, cfg config.Config, org, domain string, first p
 		if err != nil {
 			return err
 		}
+		if err := as.Bind(c.Context, opts.BindDN, opts.Password); err != nil { // a wrong password is no outage
+			return errors.Join(err, as.Close())
+		}
 		p := provision.New(as, provision.Options{Base: cfg.Directory.Base})
 		err = fillTree(c.Context, p, org, domain, service.Password, first)
 		if has, unknown := p.HasPolicies(c.Context); err == nil && unknown == nil && !has {
