@@ -46,8 +46,9 @@ func withAdmin(do func(*cli.Context, *admin, []string) error, names ...string) c
 }
 
 // openAdmin connects to the directory of cfg: an LDAP server of one's own, the running dirpost through its unix socket,
-// or, when that is stopped, the embedded directory run by this command for as long as it takes.
-func openAdmin(c *cli.Context, cfg config.Config) (*admin, error) {
+// or, when that is stopped, the embedded directory run by this command for as long as it takes. adjust changes how the
+// client works.
+func openAdmin(c *cli.Context, cfg config.Config, adjust ...func(*client.Options)) (*admin, error) {
 	a := &admin{cfg: cfg}
 	opts, err := clientOptions(cfg)
 	if err != nil {
@@ -55,6 +56,9 @@ func openAdmin(c *cli.Context, cfg config.Config) (*admin, error) {
 	}
 	if err := actAs(c, &opts); err != nil { // asks, and while somebody thinks nothing is open
 		return nil, err
+	}
+	for _, f := range adjust {
+		f(&opts)
 	}
 	if cfg.Directory.Embedded {
 		opts.URIs = []string{"ldapi://" + cfg.Listen.LDAPI}

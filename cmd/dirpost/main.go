@@ -78,6 +78,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage or a port is taken, 3 no
 			demoCommand(),
 			configCommand(),
 			systemdCommand(),
+			directoryCommand(),
 			domainCommand(),
 			userCommand(),
 			aliasCommand(),

@@ -111,6 +111,8 @@ type judge struct {
 	restricted bool            // has to change the password, and may do nothing else
 	dn         dn              // empty when anonymous or outside
 	rights     map[string]bool // held rights by name and naming context
+
+	restores bool // adds an entry from an export
 }
 
 func (t *Tree) judge(s Subject) *judge {

@@ -19,8 +19,9 @@ func (t *Tree) Add(ctx context.Context, who Subject, e Entry, extra ...*Extra) e
 		return err
 	}
 	x := t.extend(j, d, extra)
+	came := e.Attributes
 	var given []change
-	if x.Relax {
+	if j.restores = x.Relax; x.Relax {
 		if e.Attributes, given, err = t.given(j, e.Attributes); err != nil {
 			return err
 		}
@@ -36,7 +37,7 @@ func (t *Tree) Add(ctx context.Context, who Subject, e Entry, extra ...*Extra) e
 	return t.change(ctx, j, list, x.aroundAdd(func() ([]edit, error) {
 		edits, err := t.planAdd(j, d, list)
 		if err == nil && x.Relax {
-			err = t.restore(edits[0].new, j, given)
+			err = t.restore(edits[0].new, j, came, given)
 		}
 		return edits, err
 	}), x.read)
@@ -77,7 +78,7 @@ func (t *Tree) planAdd(j *judge, d dn, list []change) ([]edit, error) {
 // newView tests that the subject may add an entry below the one above, and returns an empty entry in its place.
 func (t *Tree) newView(j *judge, d dn) (*view, error) {
 	suffix, _ := t.context(d)
-	v := &view{record: &record{rdn: d.text}, place: place{text: d.text, norm: d.norm, base: suffix.norm}, tree: t}
+	v := &view{record: &record{rdn: d.text, restored: j.restores}, place: place{text: d.text, norm: d.norm, base: suffix.norm}, tree: t}
 	if len(d.rdns) > len(suffix.rdns) {
 		up, err := t.entry(j, d.parent())
 		if err != nil {

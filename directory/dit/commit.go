@@ -169,6 +169,7 @@ func (b *batch) store(bucket *bbolt.Bucket) error {
 	for i, e := range b.edits {
 		last[e.id()] = i
 	}
+	bucket.FillPercent = 0.9 // numbers only grow, and entries change little in size
 	highest := bucket.Sequence()
 	for i, e := range b.edits {
 		id := e.id()

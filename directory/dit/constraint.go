@@ -90,10 +90,10 @@ func (t *Tree) taken(typ *attrType, value string, id uint32) (bool, error) {
 }
 
 // checkMembers refuses new members of a group that have no entry: a name that somebody makes later must not find itself
-// in a group.
+// in a group. An export is what it is.
 func (t *Tree) checkMembers(before, after *record) error {
 	group := t.catalog.plain[schema.AttrObjectClass]
-	if !t.catalog.hasValue(after, group, groupClass) {
+	if after.restored || !t.catalog.hasValue(after, group, groupClass) {
 		return nil
 	}
 	member := t.catalog.plain[schema.AttrMember]

@@ -72,7 +72,7 @@ func (t *Tree) change(ctx context.Context, j *judge, list []change, plan func() 
 	return t.update(func() ([]edit, error) {
 		edits, err := plan()
 		for _, e := range edits {
-			if e.new != nil && !e.new.stamped {
+			if e.new != nil && !e.new.restored {
 				t.stamp(e.new, j)
 			}
 		}

@@ -27,7 +27,7 @@ type record struct {
 	rdn        string
 	attrs      []attribute
 
-	stamped bool // has change number and times already; not stored
+	restored bool // from an export: with the server's own attributes, and members that may come later; not stored
 }
 
 // find returns the attribute with exactly this description, or nil.

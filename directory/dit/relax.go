@@ -2,6 +2,7 @@ package dit
 
 import (
 	"slices"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -26,7 +27,7 @@ func (t *Tree) given(j *judge, attrs []Attribute) (others []Attribute, given []c
 			others = append(others, a)
 		default:
 			c := change{op: ReplaceValues, desc: d, values: slices.Clone(a.Values)}
-			if err := t.catalog.checkValues(d, c.values); err != nil {
+			if err := t.catalog.checkGiven(d, c.values); err != nil {
 				return nil, nil, err
 			}
 			if d.typ.Single && len(c.values) > 1 {
@@ -38,8 +39,22 @@ func (t *Tree) given(j *judge, attrs []Attribute) (others []Attribute, given []c
 	return others, given, nil
 }
 
-// restore gives a new entry what was given, and the rest as usual. The caller holds write, or only tries.
-func (t *Tree) restore(r *record, j *judge, given []change) error {
+// checkGiven tests values as checkValues does. Who wrote an entry may have a name that is none here: that of a local user,
+// or of another server's administrator.
+func (c *catalog) checkGiven(d description, values [][]byte) error {
+	if name := d.typ.Name(); name != schema.AttrCreatorsName && name != schema.AttrModifiersName {
+		return c.checkValues(d, values)
+	}
+	for i, v := range values {
+		if len(v) == 0 || len(v) > maxDN || !utf8.Valid(v) {
+			return refuse(codeBadSyntax, "%s: value #%d invalid per syntax", d.text, i)
+		}
+	}
+	return nil
+}
+
+// restore gives a new entry what was given, and the rest as usual, in the order in which it came. The caller holds write, or only tries.
+func (t *Tree) restore(r *record, j *judge, came []Attribute, given []change) error {
 	t.stamp(r, j)
 	for _, c := range given {
 		if c.desc.typ.Name() == schema.AttrEntryUUID {
@@ -51,7 +66,13 @@ func (t *Tree) restore(r *record, j *judge, given []change) error {
 			return err
 		}
 	}
-	r.stamped = true
+	order := map[string]int{}
+	for i, a := range came {
+		if d, err := t.catalog.describe(a.Name); err == nil {
+			order[d.text] = i - len(came) // what did not come is 0, behind all
+		}
+	}
+	slices.SortStableFunc(r.attrs, func(a, b attribute) int { return order[a.text] - order[b.text] })
 	return nil
 }
 

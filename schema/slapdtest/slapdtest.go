@@ -256,6 +256,18 @@ func (s *Server) run(t testing.TB, tool, dn, ldif string) {
 	}
 }
 
+// Restore puts the entries of an LDIF file into the empty database of a server that is stopped, with slapadd.
+func (s *Server) Restore(t testing.TB, file string) {
+	t.Helper()
+	if s.cmd != nil {
+		t.Fatal("slapadd needs a slapd that is stopped")
+	}
+	out, err := exec.Command(command(t, "slapadd"), "-F", filepath.Join(s.dir, "conf"), "-b", s.Base, "-l", file).CombinedOutput()
+	if err != nil {
+		t.Fatalf("slapadd: %v\n%s", err, out)
+	}
+}
+
 // Pid is the process id of the running slapd.
 func (s *Server) Pid() int { return s.cmd.Process.Pid }
 
