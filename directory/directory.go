@@ -140,7 +140,7 @@ const (
 	ByBoth        Method = "certificate+password"
 )
 
-// An Identity is the result of a login, made once and passed on as a value: who, how, and when.
+// An Identity is the result of a login, made once and passed on as a value: who, how, and since when, the begin of the login.
 type Identity struct {
 	Account
 	Method Method

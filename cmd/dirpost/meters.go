@@ -13,6 +13,7 @@ import (
 type meters struct {
 	registry   *metrics.Registry
 	logins     *metrics.Counter
+	dismissals *metrics.Counter
 	deliveries *metrics.Counter
 	bytes      *metrics.Counter
 	filing     *metrics.Histogram
@@ -25,6 +26,7 @@ func newMeters() *meters {
 	return &meters{
 		registry:   r,
 		logins:     r.Counter("dirpost_logins_total", "Logins by result: ok, wrong, refused or unavailable.", "service", "result"),
+		dismissals: r.Counter("dirpost_sessions_ended_total", "Sessions that ended because the directory took away what let somebody in.", "service"),
 		deliveries: r.Counter("dirpost_deliveries_total", "Copies of messages for mailboxes: filed, refused (too large or over quota) or failed.", "result"),
 		bytes:      r.Counter("dirpost_delivered_bytes_total", "Size of the copies that were filed."),
 		filing:     r.Histogram("dirpost_delivery_seconds", "Time to file one copy durably.", metrics.Seconds),
@@ -47,6 +49,9 @@ func (m *meters) login(service directory.Service, err error) {
 	}
 	m.logins.Add(1, string(service), result)
 }
+
+// ended is told of each session that the directory ended.
+func (m *meters) ended(service directory.Service) { m.dismissals.Add(1, string(service)) }
 
 // delivery is told of each copy of a message.
 func (m *meters) delivery(bytes int64, took time.Duration, err error) {

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-ldap/ldap/v3"
+
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/systemd"
 	"github.com/dirpost/dirpost/directory/auth"
@@ -118,15 +120,20 @@ func (p *platform) openDirectory() error {
 		return err
 	}
 	p.closers = append(p.closers, func(context.Context) error { return p.client.Close() })
-	p.view = view.Open(view.Options{File: filepath.Join(p.cfg.Cache, ".directory"), Log: p.log})
+	p.view = view.Open(view.Options{File: filepath.Join(p.cfg.Cache, ".directory"), Log: p.log, Changed: p.changed})
+	p.resolver = lookup.New(p.client, lookup.Options{Base: p.cfg.Directory.Base, View: p.view, Log: p.log})
+	p.auth = auth.New(p.client, p.resolver, auth.Options{Log: p.log})
+	p.door = login.New(p.resolver, p.auth, login.Options{Log: p.log, Observe: p.meters.login, Ended: p.meters.ended})
 	p.feed = feed.Start(p.client, p.view, feed.Options{
 		Base: p.cfg.Directory.Base, Means: os.Getenv("DIRPOST_TEST_FEED"), Log: p.log,
 	})
 	p.closers = append(p.closers, func(context.Context) error { return p.feed.Close() })
-	p.resolver = lookup.New(p.client, lookup.Options{Base: p.cfg.Directory.Base, View: p.view, Log: p.log})
-	p.auth = auth.New(p.client, p.resolver, auth.Options{Log: p.log})
-	p.door = login.New(p.resolver, p.auth, login.Options{Log: p.log, Observe: p.meters.login})
 	return nil
+}
+
+// changed is told of each change of the directory that the view has learned of.
+func (p *platform) changed(old, now *ldap.Entry) {
+	p.door.Changed(context.Background(), lookup.ChangeOf(old, now))
 }
 
 // traceRoom is what the store takes above the limit of a message: the fields that we put on top do not count against

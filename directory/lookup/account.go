@@ -101,9 +101,15 @@ func (q question) only(ctx context.Context, entries []*ldap.Entry) (directory.Ac
 	return directory.Account{}, fmt.Errorf("%w: %s and %s", directory.ErrAmbiguous, entries[0].DN, entries[1].DN)
 }
 
-// account reads an entry with the class dpMailAccount. What is missing or not understood never opens anything: an unknown
-// state is Suspended, an unknown policy asks for everything, an unknown network contains no address.
+// account reads an entry with the class dpMailAccount, and what its domain adds to it.
 func (q question) account(ctx context.Context, e *ldap.Entry) (directory.Account, error) {
+	acct := accountOf(e)
+	return acct, q.inheritQuota(ctx, e, &acct)
+}
+
+// accountOf reads what an entry itself says. What is missing or not understood never opens anything: an unknown
+// state is Suspended, an unknown policy asks for everything, an unknown network contains no address.
+func accountOf(e *ldap.Entry) directory.Account {
 	acct := directory.Account{
 		DN:         e.DN,
 		Entry:      strings.ToLower(value(e, schema.AttrEntryUUID)),
@@ -131,7 +137,7 @@ func (q question) account(ctx context.Context, e *ldap.Entry) (directory.Account
 	for _, s := range e.GetEqualFoldAttributeValues(schema.AttrDpMailService) {
 		acct.Services = append(acct.Services, directory.Service(strings.ToLower(s)))
 	}
-	return acct, q.inheritQuota(ctx, e, &acct)
+	return acct
 }
 
 // inheritQuota fills in the quota of the domain where the account has none of its own.

@@ -24,7 +24,7 @@ var Attributes = []string{
 	schema.AttrDpAliasDomainOf, schema.AttrDpRequiredLocalPart, schema.AttrDpFallbackRecipient, schema.AttrDpTerm,
 	schema.AttrDpAllowedNetwork, schema.AttrDpAuthPolicy, schema.AttrDpForward, schema.AttrDpForwardKeep, schema.AttrDpAdminRight,
 	schema.AttrDpCertSHA256, schema.AttrDpCertSPKI, schema.AttrDpCertIssuerSerial, schema.AttrDpCertSubject, schema.AttrDpCertEmail,
-	schema.AttrPwdChangedTime,
+	schema.AttrPwdChangedTime, schema.AttrEntryCSN,
 }
 
 // classes are the object classes that questions are about; others are not kept.

@@ -15,6 +15,7 @@ import (
 	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/protocols"
 	"github.com/dirpost/dirpost/protocols/listen"
+	"github.com/dirpost/dirpost/protocols/login"
 	"github.com/dirpost/dirpost/storage"
 	"github.com/dirpost/dirpost/storage/mailbox"
 )
@@ -35,6 +36,7 @@ type session struct {
 	failures int // logins
 	id       directory.Identity
 	home     *mailbox.Home // nil before login
+	stay     *login.Stay   // nil before login
 
 	turn   sync.Mutex // held while one command, or Idle, works in the mailbox; guards what follows
 	over   bool
@@ -70,6 +72,10 @@ func (s *session) admit(id directory.Identity) error {
 		return s.reply(err)
 	}
 	s.id, s.home = id, home
+	s.stay = s.server.door.Enter(s.who(), directory.IMAP, id, func(error) {
+		s.wire.finish(listen.ErrEnded)
+		listen.End(s.wire.Conn)
+	})
 	s.wire.trust()
 	listen.Limit(s.wire.Conn, s.server.opts.Idle, s.server.opts.Life)
 	return nil
@@ -86,6 +92,7 @@ func (s *session) AppendLimit() uint32 {
 // Close is the end of the session, for whatever reason. A client that is still there hears it.
 func (s *session) Close() error {
 	defer close(s.done)
+	s.stay.Leave()
 	s.turn.Lock()
 	s.over = true
 	s.deselect()
@@ -93,7 +100,11 @@ func (s *session) Close() error {
 	s.idling.Wait()
 	s.cancel()
 	if text := farewell(s.wire.reason(), s.home != nil); text != "" {
-		s.engine.Bye(s.server.opts.Hostname + " " + text)
+		text = s.server.opts.Hostname + " " + text
+		if errors.Is(s.wire.reason(), listen.ErrEnded) {
+			text = "[UNAVAILABLE] " + text
+		}
+		s.engine.Bye(text)
 	}
 	return nil
 }
@@ -101,6 +112,8 @@ func (s *session) Close() error {
 // farewell is the text of BYE (RFC 9051 section 7.1.5), empty when the client has gone by itself.
 func farewell(reason error, in bool) string {
 	switch {
+	case errors.Is(reason, listen.ErrEnded):
+		return "has ended the session, for what let you in has changed"
 	case errors.Is(reason, listen.ErrDraining):
 		return "is shutting down"
 	case errors.Is(reason, listen.ErrIdle) && in:

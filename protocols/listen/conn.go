@@ -10,13 +10,14 @@ import (
 	"time"
 )
 
-// Why a read of a guarded connection ended. All three are time-outs (net.Error, os.ErrDeadlineExceeded) and sticky:
+// Why a read of a guarded connection ended. All are time-outs (net.Error, os.ErrDeadlineExceeded) and sticky:
 // after the first one nothing is read any more, so that the rest of a body cannot be taken for commands. Writing stays
 // possible, for the last word of the protocol.
 var (
 	ErrIdle     error = timeoutError("no data for too long")
 	ErrLife     error = timeoutError("connection lasted too long")
 	ErrDraining error = timeoutError("server is shutting down")
+	ErrEnded    error = timeoutError("session was ended by the server") // see [End]
 )
 
 type timeoutError string
@@ -47,8 +48,8 @@ type conn struct {
 	turn     time.Duration // 0 = no limit
 	spoke    time.Time     // the last thing that was said to the peer
 	end      time.Time
-	held     int  // commands in hand that a drain lets finish
-	draining bool // Read fails as soon as nothing is held
+	held     int   // commands in hand that a drain lets finish
+	draining error // why Read fails as soon as nothing is held; nil = it does not
 	fault    error
 }
 
@@ -68,8 +69,8 @@ func (c *conn) Read(p []byte) (int, error) {
 func (c *conn) arm() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.fault == nil && c.draining && c.held == 0 {
-		c.fault = ErrDraining
+	if c.fault == nil && c.held == 0 {
+		c.fault = c.draining
 	}
 	if c.fault != nil {
 		return c.fault
@@ -95,8 +96,8 @@ func (c *conn) timedOut() error {
 	defer c.mu.Unlock()
 	switch {
 	case c.fault != nil:
-	case c.draining && c.held == 0:
-		c.fault = ErrDraining
+	case c.draining != nil && c.held == 0:
+		c.fault = c.draining
 	case !time.Now().Before(c.end):
 		c.fault = ErrLife
 	default:
@@ -136,17 +137,24 @@ func (c *conn) SetReadDeadline(time.Time) error { return nil }
 // SetWriteDeadline does nothing: see conn.
 func (c *conn) SetWriteDeadline(time.Time) error { return nil }
 
-// drain ends the read that waits, and all later ones, unless a command is in hand; then it does so after that.
-func (c *conn) drain() {
+// drain ends the read that waits, and all later ones, with an error, unless a command is in hand; then it does so after
+// that. The first error counts.
+func (c *conn) drain(why error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.draining = true
+	if c.draining == nil {
+		c.draining = why
+	}
 	c.wake()
 }
 
+// End ends the session on c as a shutdown would, for a reason of its own: reading is over with ErrEnded once no command is
+// in hand, and the last words can still be said. c is as for [Limit]; the call does not wait.
+func End(c net.Conn) { mustFind(c).drain(ErrEnded) }
+
 // wake ends a read that waits although nothing is in hand. The caller holds mu.
 func (c *conn) wake() {
-	if c.draining && c.held == 0 {
+	if c.draining != nil && c.held == 0 {
 		c.Conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
@@ -199,7 +207,7 @@ func Early(c net.Conn, wait time.Duration) bool {
 	if last := guarded.deadline(); last.Before(until) {
 		until = last
 	}
-	if !guarded.draining {
+	if guarded.draining == nil {
 		guarded.Conn.SetReadDeadline(until)
 	}
 	guarded.mu.Unlock()

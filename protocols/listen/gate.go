@@ -86,7 +86,7 @@ func (g *Gate) Shutdown(ctx context.Context) error {
 		l.Close()
 	}
 	for _, c := range conns {
-		c.drain()
+		c.drain(ErrDraining)
 	}
 	cut := func() {
 		for _, c := range conns {

@@ -146,17 +146,19 @@ func hear(t *testing.T, c net.Conn, taken bool) {
 // TestTimeOuts: why a read ends, below TLS and in the clear, and that nothing is read after it.
 func TestTimeOuts(t *testing.T) {
 	t.Parallel()
-	shutdown := func(gate *Gate) { go gate.Shutdown(context.Background()) }
-	none := func(*Gate) {}
+	shutdown := func(gate *Gate, _ net.Conn) { go gate.Shutdown(context.Background()) }
+	end := func(_ *Gate, server net.Conn) { time.AfterFunc(short/2, func() { End(server) }) }
+	none := func(*Gate, net.Conn) {}
 	tests := []struct {
 		name string
 		opts Options
-		do   func(*Gate)
+		do   func(*Gate, net.Conn)
 		want error
 	}{
 		{"idle", Options{Idle: short}, none, ErrIdle},
 		{"end of life", Options{Life: short}, none, ErrLife},
 		{"shutdown", Options{}, shutdown, ErrDraining},
+		{"ended", Options{}, end, ErrEnded},
 	}
 	for _, tt := range tests {
 		for layer, connect := range map[string]func(*testing.T, Options) (*Gate, net.Conn, net.Conn){"clear": pair, "TLS": pairTLS} {
@@ -164,7 +166,7 @@ func TestTimeOuts(t *testing.T) {
 				t.Parallel()
 				gate, server, client := connect(t, tt.opts)
 				defer server.Close()
-				tt.do(gate)
+				tt.do(gate, server)
 				buf := make([]byte, 100)
 				_, err := server.Read(buf)
 				var timeout net.Error

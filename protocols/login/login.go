@@ -10,7 +10,8 @@
 //	ErrUnavailable  nobody can tell now: a temporary failure, never held against the client
 //
 // Start reading at [Door.Authenticate], the page that lists what happens to a login; policy.go has the rules it applies
-// and sasl.go how credentials arrive (RFC 4422).
+// and sasl.go how credentials arrive (RFC 4422). Who is in is known here too: stay.go ends sessions when the directory takes
+// away what let them in.
 package login
 
 import (
@@ -36,6 +37,8 @@ type Options struct {
 	FailureTime time.Duration
 	// Observe, when not nil, is told of each login when it is decided; err is as [Door.Authenticate] returns it.
 	Observe func(service directory.Service, err error)
+	// Ended, when not nil, is told of each session that the directory ended.
+	Ended func(service directory.Service)
 }
 
 // Credentials are what somebody says to be let in.
@@ -52,6 +55,7 @@ type Door struct {
 	accounts *lookup.Resolver
 	prover   *auth.Authenticator
 	opts     Options
+	stays    stays
 }
 
 // New returns a Door that finds accounts with r and lets a prove them.
@@ -65,7 +69,7 @@ func New(r *lookup.Resolver, a *auth.Authenticator, opts Options) *Door {
 	if opts.FailureTime == 0 {
 		opts.FailureTime = 400 * time.Millisecond
 	}
-	return &Door{accounts: r, prover: a, opts: opts}
+	return &Door{accounts: r, prover: a, opts: opts, stays: stays{open: map[string]map[*Stay]bool{}, changed: map[string]time.Time{}}}
 }
 
 // Authenticate returns who the peer is, or an error that wraps exactly one of directory.ErrWrong, ErrRefused and
@@ -79,6 +83,7 @@ func (d *Door) Authenticate(ctx context.Context, peer protocols.Peer, c Credenti
 			d.fail(ctx, peer, c, err, started)
 		}
 	}(time.Now())
+	since := d.opts.Now() // what changes from here on may have changed what is judged
 
 	// What cannot be a name or a password goes no further, and no password is taken where others could read it.
 	if err := c.check(); err != nil {
@@ -112,7 +117,7 @@ func (d *Door) Authenticate(ctx context.Context, peer protocols.Peer, c Credenti
 
 	d.opts.Log.DebugContext(ctx, "login", "conn", peer.ID, "peer", peer.String(), "service", c.Service,
 		"login", acct.Login, "method", method)
-	return directory.Identity{Account: acct, Method: method, Since: d.opts.Now()}, nil
+	return directory.Identity{Account: acct, Method: method, Since: since}, nil
 }
 
 // prove finds the account and has the directory check the credentials.

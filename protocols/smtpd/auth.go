@@ -8,6 +8,7 @@ import (
 	"github.com/emersion/go-smtp"
 
 	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/protocols/listen"
 )
 
 // AuthMechanisms is what EHLO offers this client: nothing, but on submission.
@@ -37,9 +38,19 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 func (s *session) loggedIn(id directory.Identity) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.path, s.login = s.server.desks.For(id), id.Login
+	s.stay = s.server.door.Enter(s.peer, directory.Submission, id, s.dismiss)
+	s.path, s.login = s.server.desks.For(id, s.stay.Used), id.Login
 	s.wire.answers.Store(0)
 	s.log = s.log.With("login", id.Login)
+}
+
+// dismiss ends the session of who is not let in any more. What he was about to hand in is not taken.
+func (s *session) dismiss(error) {
+	s.end(replyDismissed)
+	s.mu.Lock()
+	s.letGo()
+	s.mu.Unlock()
+	listen.End(s.wire)
 }
 
 // An exchange gives the errors of a sasl.Server in go-smtp's form, and ends a session that goes on guessing.

@@ -71,6 +71,7 @@ var (
 	replyAborted   = protocols.Reply{Code: 421, Enhanced: "4.5.0", Text: "message was abandoned"}
 	replyEarly     = protocols.Reply{Code: 554, Enhanced: "5.5.1", Text: "you speak before the greeting"}
 	replyStopped   = protocols.Reply{Code: 451, Enhanced: "4.4.2", Text: "message stopped coming, try again later"}
+	replyDismissed = protocols.Reply{Code: 421, Enhanced: "4.7.0", Text: "what let you in has changed, log in again"}
 	replyClosing   = protocols.Reply{Code: 421, Enhanced: "4.3.2", Text: "shutting down, try again later"}
 	replyEnough    = protocols.Reply{Code: 421, Enhanced: "4.7.0", Text: "too many errors, closing"}
 	replyMany      = protocols.Reply{Code: 421, Enhanced: "4.7.0", Text: "too many messages in one session, come again"}

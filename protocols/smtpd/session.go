@@ -19,6 +19,7 @@ import (
 	"github.com/dirpost/dirpost/protocols"
 	"github.com/dirpost/dirpost/protocols/delivery/trace"
 	"github.com/dirpost/dirpost/protocols/listen"
+	"github.com/dirpost/dirpost/protocols/login"
 	"github.com/dirpost/dirpost/storage"
 )
 
@@ -36,6 +37,7 @@ type session struct {
 	mu       sync.Mutex // guards what follows
 	path     path       // nil while a login is needed first
 	login    string     // uid of who has logged in
+	stay     *login.Stay
 	env      protocols.Envelope
 	names    []string        // recipients as go-smtp wrote them: what it wants to be told of them by
 	size     int64           // declared with MAIL, or 0
@@ -320,6 +322,7 @@ func (s *session) Logout() error {
 	defer s.mu.Unlock()
 	s.letGo()
 	s.cutIfTaking()
+	s.stay.Leave()
 	if _, secured := s.smtp.TLSConnectionState(); secured && s.peer.TLS == nil {
 		return nil
 	}

@@ -64,6 +64,7 @@ func (s *Submission) checkAuthor(ctx context.Context, author directory.Address) 
 	if !ok {
 		return protocols.Reply{Code: 550, Enhanced: "5.7.1", Text: fmt.Sprintf("you may not write as %s", author)}
 	}
+	s.used(author)
 	return nil
 }
 

@@ -42,13 +42,16 @@ func New(resolver *lookup.Resolver, deliverer *delivery.Deliverer, q *queue.Queu
 	return &Acceptor{resolver, deliverer, q, opts}
 }
 
-// For returns what one person may do after his login.
-func (a *Acceptor) For(id directory.Identity) *Submission { return &Submission{a, id} }
+// For returns what one person may do after his login. used is told of each address he sends as.
+func (a *Acceptor) For(id directory.Identity, used func(directory.Address)) *Submission {
+	return &Submission{a, id, used}
+}
 
 // A Submission is the desk at which one identity hands in messages.
 type Submission struct {
 	*Acceptor
-	who directory.Identity
+	who  directory.Identity
+	used func(directory.Address)
 }
 
 // Sender judges the envelope sender: an own send address, or one that a role or grant allows. The null sender is taken,
@@ -65,6 +68,7 @@ func (s *Submission) Sender(ctx context.Context, from directory.Address) error {
 	if !ok {
 		return protocols.Reply{Code: 553, Enhanced: "5.7.1", Text: fmt.Sprintf("you may not send as %s", from)}
 	}
+	s.used(from)
 	return nil
 }
 

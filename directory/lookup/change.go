@@ -1,0 +1,67 @@
+package lookup
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/go-ldap/ldap/v3"
+
+	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/schema"
+)
+
+// A Change is what became of an entry, as far as it matters to those who are logged in.
+type Change struct {
+	Entry    string            // entryUUID
+	Old, Now directory.Account // Now is zero when the entry is gone or no account any more
+	Password bool              // another one was set
+	Grants   bool              // it may have let somebody send, and may not now
+
+	old, now *ldap.Entry
+}
+
+// ChangeOf compares an entry with what it was; now is nil when it is gone.
+func ChangeOf(old, now *ldap.Entry) Change {
+	c := Change{Entry: strings.ToLower(value(old, schema.AttrEntryUUID)), old: old, now: now}
+	if isClass(old, schema.ClassDpMailAccount) {
+		c.Old = accountOf(old)
+	}
+	if now == nil {
+		c.now = &ldap.Entry{}
+	} else if isClass(now, schema.ClassDpMailAccount) {
+		c.Now = accountOf(now)
+	}
+	c.Password = passwordChanged(old, c.now)
+	for _, attr := range []string{schema.AttrDpSendGrant, schema.AttrMember} {
+		c.Grants = c.Grants || len(old.GetEqualFoldAttributeValues(attr)) > 0
+	}
+	return c
+}
+
+// passwordChanged reports whether a password was set, which is seen by its time, and that has no parts of a second: so any
+// change in the same second may have been one more.
+func passwordChanged(old, now *ldap.Entry) bool {
+	at := value(now, schema.AttrPwdChangedTime)
+	if value(old, schema.AttrPwdChangedTime) != at {
+		return true
+	}
+	csn := value(now, schema.AttrEntryCSN)
+	return at != "" && csn != value(old, schema.AttrEntryCSN) && strings.HasPrefix(csn, strings.TrimSuffix(at, "Z"))
+}
+
+// Unmaps reports whether the entry had a mapping that fits a certificate, of any kind, and does not have it now.
+func (c Change) Unmaps(k CertKeys) bool {
+	for _, kind := range Kinds {
+		for _, v := range k.Of(kind.Kind) {
+			if holds(c.old, kind.Attr, v) && !holds(c.now, kind.Attr, v) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Silences reports whether the account could send as an address of its own that it cannot now.
+func (c Change) Silences() bool {
+	return slices.ContainsFunc(c.Old.SendAddresses, func(a directory.Address) bool { return !owns(c.Now, a) })
+}
