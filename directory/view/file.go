@@ -82,7 +82,7 @@ func readState(r io.Reader) (*state, time.Time, error) {
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	s := &state{origin: h.Origin, cookie: h.Cookie, loaded: true}
+	s, m := &state{origin: h.Origin, cookie: h.Cookie, loaded: true}, new(maker)
 	for range h.Entries {
 		rec, err := in.record()
 		if err != nil {
@@ -91,7 +91,7 @@ func readState(r io.Reader) (*state, time.Time, error) {
 		if _, err := rec.entry(); err != nil {
 			return nil, time.Time{}, err
 		}
-		s.Snapshot = s.with(rec)
+		s.Snapshot = s.with(rec, m)
 	}
 	want := in.sum
 	var sum [4]byte

@@ -18,7 +18,7 @@ func saved(t testing.TB) []byte {
 	s := &state{origin: Origin{Means: Syncrepl, Server: "ldapi:///x"}, cookie: []byte("rid=1")}
 	for i := range 20 {
 		id := ID{byte(i)}
-		s.Snapshot = s.with(pack(id, ldap.NewEntry(fmt.Sprintf("uid=u%d,ou=people", i), map[string][]string{"uid": {fmt.Sprint("u", i)}, "dpAccountStatus": {"active"}})))
+		s.Snapshot = s.with(pack(id, ldap.NewEntry(fmt.Sprintf("uid=u%d,ou=people", i), map[string][]string{"uid": {fmt.Sprint("u", i)}, "dpAccountStatus": {"active"}})), nil)
 	}
 	var b bytes.Buffer
 	if err := s.write(&b, time.Unix(1e9, 5)); err != nil {

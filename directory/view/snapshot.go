@@ -64,7 +64,7 @@ func New(entries ...*ldap.Entry) (Snapshot, error) {
 		if err != nil {
 			return s, fmt.Errorf("entry %s: %w", e.DN, err)
 		}
-		s = s.with(pack(id, e))
+		s = s.with(pack(id, e), nil)
 	}
 	return s, nil
 }
@@ -144,27 +144,27 @@ func (s Snapshot) record(id ID) *record {
 	return found
 }
 
-// with returns a snapshot that has rec, in place of the one of the same entry.
-func (s Snapshot) with(rec *record) Snapshot {
-	s = s.without(rec.id)
+// with returns a snapshot that has rec, in place of the one of the same entry. What m made is changed in place.
+func (s Snapshot) with(rec *record, m *maker) Snapshot {
+	s = s.without(rec.id, m)
 	for _, key := range rec.keys() {
-		s.keys = s.keys.put(key, rec, 0)
+		s.keys = s.keys.put(key, rec, 0, m)
 	}
-	s.ids = s.ids.put(keyOfID(rec.id), rec, 0)
+	s.ids = s.ids.put(keyOfID(rec.id), rec, 0, m)
 	s.count++
 	return s
 }
 
 // without returns a snapshot that does not have the entry.
-func (s Snapshot) without(id ID) Snapshot {
+func (s Snapshot) without(id ID, m *maker) Snapshot {
 	old := s.record(id)
 	if old == nil {
 		return s
 	}
 	for _, key := range old.keys() {
-		s.keys = s.keys.drop(key, old, 0)
+		s.keys = s.keys.drop(key, old, 0, m)
 	}
-	s.ids = s.ids.drop(keyOfID(id), old, 0)
+	s.ids = s.ids.drop(keyOfID(id), old, 0, m)
 	s.count--
 	return s
 }

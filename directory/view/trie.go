@@ -5,10 +5,16 @@ import "math/bits"
 // A node is part of a hash trie: a map from hashes to records that is never changed. Putting and removing give a new root
 // that shares all but the path to the change, so that a snapshot stays what it is while later ones are made, and a change
 // costs what it changes. A hash may have several records.
+//
+// Nodes that an unfinished edit made itself nobody else has seen: those it changes in place, which makes loading cheap.
 type node struct {
 	present uint32 // which of the 32 places are taken; slots has those, in their order
 	slots   []slot
+	maker   *maker
 }
+
+// A maker is who may change a node in place, until the node is given away. A nil one never is.
+type maker struct{ _ byte } // not empty: two of them must differ
 
 // A slot has a record, with all others of the same hash, or what lies below.
 type slot struct {
@@ -78,9 +84,9 @@ func (n *node) all(f func(*record) bool) bool {
 }
 
 // put returns a trie that has rec under hash too.
-func (n *node) put(hash uint64, rec *record, depth uint) *node {
+func (n *node) put(hash uint64, rec *record, depth uint, m *maker) *node {
 	if n == nil {
-		return &node{place(hash, depth), []slot{{hash: hash, rec: rec}}}
+		return &node{place(hash, depth), []slot{{hash: hash, rec: rec}}, m}
 	}
 	bit := place(hash, depth)
 	i := n.index(bit)
@@ -89,12 +95,12 @@ func (n *node) put(hash uint64, rec *record, depth uint) *node {
 		copy(slots, n.slots[:i])
 		slots[i] = slot{hash: hash, rec: rec}
 		copy(slots[i+1:], n.slots[i:])
-		return &node{n.present | bit, slots}
+		return n.become(n.present|bit, slots, m)
 	}
 	s := n.slots[i]
 	switch {
 	case s.rec == nil:
-		s.sub = s.sub.put(hash, rec, depth+1)
+		s.sub = s.sub.put(hash, rec, depth+1, m)
 	case s.hash == hash:
 		var more []*record
 		if s.more != nil {
@@ -103,14 +109,14 @@ func (n *node) put(hash uint64, rec *record, depth uint) *node {
 		more = append(more, rec)
 		s.more = &more
 	default:
-		below := &node{place(s.hash, depth+1), []slot{s}}
-		s = slot{sub: below.put(hash, rec, depth+1)}
+		below := &node{place(s.hash, depth+1), []slot{s}, m}
+		s = slot{sub: below.put(hash, rec, depth+1, m)}
 	}
-	return n.with(i, s)
+	return n.with(i, s, m)
 }
 
 // drop returns a trie without rec under hash: nil when nothing is left, n itself when it was not there.
-func (n *node) drop(hash uint64, rec *record, depth uint) *node {
+func (n *node) drop(hash uint64, rec *record, depth uint, m *maker) *node {
 	if n == nil {
 		return nil
 	}
@@ -121,16 +127,16 @@ func (n *node) drop(hash uint64, rec *record, depth uint) *node {
 	i := n.index(bit)
 	s := n.slots[i]
 	if s.rec == nil {
-		sub := s.sub.drop(hash, rec, depth+1)
+		sub := s.sub.drop(hash, rec, depth+1, m)
 		switch {
+		case sub == nil:
+			return n.without(i, bit, m)
+		case len(sub.slots) == 1 && sub.slots[0].rec != nil:
+			return n.with(i, sub.slots[0], m) // one that is alone needs no path of its own
 		case sub == s.sub:
 			return n
-		case sub == nil:
-			return n.without(i, bit)
-		case len(sub.slots) == 1 && sub.slots[0].rec != nil:
-			return n.with(i, sub.slots[0]) // one that is alone needs no path of its own
 		}
-		return n.with(i, slot{sub: sub})
+		return n.with(i, slot{sub: sub}, m)
 	}
 	if s.hash != hash {
 		return n
@@ -149,28 +155,41 @@ func (n *node) drop(hash uint64, rec *record, depth uint) *node {
 	case len(kept) == len(holders):
 		return n
 	case len(kept) == 0:
-		return n.without(i, bit)
+		return n.without(i, bit, m)
 	}
 	s.rec, s.more = kept[0], nil
 	if rest := kept[1:]; len(rest) > 0 {
 		s.more = &rest
 	}
-	return n.with(i, s)
+	return n.with(i, s, m)
+}
+
+// become gives a node other slots: itself if m made it, else another one.
+func (n *node) become(present uint32, slots []slot, m *maker) *node {
+	if m != nil && n.maker == m {
+		n.present, n.slots = present, slots
+		return n
+	}
+	return &node{present, slots, m}
 }
 
 // with returns n with another slot i.
-func (n *node) with(i int, s slot) *node {
+func (n *node) with(i int, s slot, m *maker) *node {
+	if m != nil && n.maker == m {
+		n.slots[i] = s
+		return n
+	}
 	slots := make([]slot, len(n.slots))
 	copy(slots, n.slots)
 	slots[i] = s
-	return &node{n.present, slots}
+	return &node{n.present, slots, m}
 }
 
-func (n *node) without(i int, bit uint32) *node {
+func (n *node) without(i int, bit uint32, m *maker) *node {
 	if len(n.slots) == 1 {
 		return nil
 	}
 	slots := make([]slot, 0, len(n.slots)-1)
 	slots = append(append(slots, n.slots[:i]...), n.slots[i+1:]...)
-	return &node{n.present &^ bit, slots}
+	return n.become(n.present&^bit, slots, m)
 }

@@ -126,13 +126,14 @@ type Edit struct {
 	whole   bool // the first one: there is nobody to be told of a change
 	changes []change
 	kept    map[ID]bool // named since Refresh; nil = all are
+	maker   *maker      // of what nobody else has seen
 }
 
 type change struct{ old, now *record }
 
 // Edit begins with the newest snapshot.
 func (v *View) Edit() *Edit {
-	e := &Edit{view: v}
+	e := &Edit{view: v, maker: new(maker)}
 	if s := v.state.Load(); s != nil {
 		e.next = s.Snapshot
 	} else {
@@ -158,7 +159,7 @@ func (e *Edit) Put(id ID, entry *ldap.Entry) {
 	if old != nil && old.packed == now.packed {
 		return
 	}
-	e.next = e.next.with(now)
+	e.next = e.next.with(now, e.maker)
 	if old != nil && !e.whole {
 		e.changes = append(e.changes, change{old, now})
 	}
@@ -167,7 +168,7 @@ func (e *Edit) Put(id ID, entry *ldap.Entry) {
 // Remove takes an entry out; one that is not there is no fault.
 func (e *Edit) Remove(id ID) {
 	if old := e.next.record(id); old != nil {
-		e.next = e.next.without(id)
+		e.next = e.next.without(id, e.maker)
 		e.changes = append(e.changes, change{old, nil})
 	}
 }
@@ -214,7 +215,7 @@ func (e *Edit) Commit(o Origin, cookie []byte) {
 	v.state.Store(&state{Snapshot: e.next, origin: o, cookie: cookie})
 	v.Confirm()
 	changes := e.changes
-	e.changes, e.whole = nil, false
+	e.changes, e.whole, e.maker = nil, false, new(maker)
 	if v.opts.Changed == nil {
 		return
 	}

@@ -23,6 +23,7 @@ func TestTrie(t *testing.T) {
 		model map[uint64][]*record
 	}
 	var past []moment
+	m := new(maker)
 	for i := range 20_000 {
 		hash := random.Uint64N(300)
 		if hash%3 == 0 {
@@ -31,15 +32,16 @@ func TestTrie(t *testing.T) {
 		switch holders := model[hash]; {
 		case len(holders) > 0 && random.IntN(2) == 0:
 			gone := holders[random.IntN(len(holders))]
-			root = root.drop(hash, gone, 0)
+			root = root.drop(hash, gone, 0, m)
 			model[hash] = slices.DeleteFunc(slices.Clone(holders), func(r *record) bool { return r == gone })
 		default:
 			rec := &record{packed: fmt.Sprint(i)}
-			root = root.put(hash, rec, 0)
+			root = root.put(hash, rec, 0, m)
 			model[hash] = append(slices.Clip(holders), rec)
 		}
 		if i%4000 == 0 {
 			past = append(past, moment{root, maps.Clone(model)})
+			m = []*maker{nil, new(maker)}[i/4000%2] // what was given away is not changed in place
 		}
 	}
 	for _, m := range append(past, moment{root, model}) {
@@ -59,7 +61,7 @@ func TestTrie(t *testing.T) {
 	}
 	for hash, holders := range model {
 		for _, rec := range holders {
-			root = root.drop(hash, rec, 0)
+			root = root.drop(hash, rec, 0, nil)
 		}
 	}
 	if root != nil {
