@@ -130,6 +130,52 @@ func TestFeedOutage(t *testing.T) {
 	})
 }
 
+// Where nothing is learned of changes, answers about mail are kept for a minute, those that nobody is there for half of it, and
+// logins are looked up each time.
+func TestKeptAnswers(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s *server, p *provision.Provisioner) {
+		user(t, p, "alice")
+		_, v, f := s.fed(t, view.TTL, "", nil)
+		eventually(t, "the feed knows that there is none", v.Abandoned)
+		if got := f.Status(); got.Means != view.TTL {
+			t.Errorf("status is %+v", got)
+		}
+		var asked atomic.Int64
+		now := time.Now()
+		c := s.counting(t, &asked)
+		r := lookup.New(c, lookup.Options{Base: base, View: v, Now: func() time.Time { return now }})
+		cost := func(what string, want int64, ask func() error, outcome error) {
+			t.Helper()
+			if err := c.Ping(t.Context()); err != nil { // the bind is not counted
+				t.Fatal(err)
+			}
+			before := asked.Load()
+			if err := ask(); !errors.Is(err, outcome) || outcome == nil && err != nil {
+				t.Errorf("%s: %v, want %v", what, err, outcome)
+			}
+			if got := asked.Load() - before; got != want {
+				t.Errorf("%s asked %d times, want %d", what, got, want)
+			}
+		}
+		route := func(to string) func() error {
+			return func() error { _, err := r.Route(t.Context(), address(t, to), nil); return err }
+		}
+		login := func() error { _, err := r.Account(t.Context(), "alice"); return err }
+		cost("a new address", 1, route("alice@example.org"), nil)
+		cost("the same address", 0, route("alice@example.org"), nil)
+		cost("an unknown address", 1, route("nobody@example.org"), directory.ErrNoSuchAddress)
+		cost("the same unknown address", 0, route("nobody@example.org"), directory.ErrNoSuchAddress)
+		cost("a login", 1, login, nil)
+		cost("the same login", 1, login, nil)
+		now = now.Add(31 * time.Second)
+		cost("the address half a minute later", 0, route("alice@example.org"), nil)
+		cost("the unknown address half a minute later", 1, route("nobody@example.org"), directory.ErrNoSuchAddress)
+		now = now.Add(30 * time.Second)
+		cost("the address a minute later", 1, route("alice@example.org"), nil)
+	})
+}
+
 // A snapshot from the file receives mail while the directory is away, lets nobody in, and knows that it does not know.
 func TestRestartInOutage(t *testing.T) {
 	t.Parallel()

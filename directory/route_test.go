@@ -235,14 +235,7 @@ func TestRouteCost(t *testing.T) {
 	onBoth(t, func(t *testing.T, s *server, p *provision.Provisioner) {
 		user(t, p, "alice")
 		var asked atomic.Int64
-		socket := strings.NewReplacer("ldapi://", "", "%2F", "/").Replace(s.uri)
-		c := s.connect(t, client.Options{
-			BindDN: provision.FrontendDN(base), Password: "frontend-password",
-			Dial: func(ctx context.Context) (net.Conn, error) {
-				raw, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
-				return counted{raw, &asked}, err
-			},
-		})
+		c := s.counting(t, &asked)
 		r := lookup.New(c, lookup.Options{Base: base})
 		for _, in := range []string{"alice@example.org", "alice+detail@example.org", "nobody@example.org", "alice@example.com"} {
 			if err := c.Ping(t.Context()); err != nil { // the bind is not counted
@@ -267,6 +260,19 @@ func TestRouteCost(t *testing.T) {
 		if got := asked.Load() - before; got != 0 {
 			t.Errorf("with a view the directory was asked %d times", got)
 		}
+	})
+}
+
+// counting is a client of the frontend that counts what it asks.
+func (s *server) counting(t *testing.T, asked *atomic.Int64) *client.Client {
+	t.Helper()
+	socket := strings.NewReplacer("ldapi://", "", "%2F", "/").Replace(s.uri)
+	return s.connect(t, client.Options{
+		BindDN: provision.FrontendDN(base), Password: "frontend-password",
+		Dial: func(ctx context.Context) (net.Conn, error) {
+			raw, err := (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			return counted{raw, asked}, err
+		},
 	})
 }
 

@@ -147,8 +147,12 @@ func (f *Feed) feed(ctx context.Context) error {
 		case view.PSearch:
 			return f.search(ctx, cancel, l, o)
 		case view.Poll:
-			return f.poll(ctx, o)
+			if err := f.poll(ctx, o); !errors.Is(err, errNoID) {
+				return err
+			}
+			o.Means = view.TTL
 		}
+		f.view.Abandon()
 		f.up(o)
 		<-ctx.Done()
 		return ctx.Err()
@@ -245,10 +249,13 @@ func id(e *ldap.Entry) (view.ID, error) {
 	}
 	id, err := view.ParseID(e.GetEqualFoldAttributeValue(schema.AttrEntryUUID))
 	if err != nil {
-		return id, fmt.Errorf("entry %s: %w", e.DN, err)
+		return id, fmt.Errorf("%w: %s: %w", errNoID, e.DN, err)
 	}
 	return id, nil
 }
+
+// errNoID: the server does not say what entries are, only how they are named.
+var errNoID = errors.New("entry has no entryUUID")
 
 var errPart = errors.New("the server sent some of the values only")
 

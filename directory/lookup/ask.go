@@ -11,6 +11,7 @@ import (
 	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/view"
+	"github.com/dirpost/dirpost/schema"
 )
 
 // A source finds entries: the directory itself, or a snapshot of it.
@@ -34,6 +35,35 @@ func (l live) Find(ctx context.Context, q view.Query) ([]*ldap.Entry, error) {
 	return entries, err
 }
 
+// A kept source asks the directory, and keeps the answers for a while: where nothing is learned of changes it at least
+// does not ask for each recipient again.
+type kept struct {
+	live
+	answers *cache[[]*ldap.Entry]
+}
+
+// How long, and how many, answers are kept.
+const (
+	keepFound   = 60 * time.Second
+	keepMissing = 30 * time.Second
+	maxKept     = 20_000
+)
+
+// Find returns the answer that is kept, or a new one. The entries are shared.
+func (k kept) Find(ctx context.Context, q view.Query) ([]*ldap.Entry, error) {
+	return k.answers.get(ctx, filter(q), func(ctx context.Context) ([]*ldap.Entry, error) { return k.live.Find(ctx, q) })
+}
+
+// howLong says how long an answer is kept: one that has nobody, or nothing but the domain, not so long.
+func howLong(entries []*ldap.Entry) time.Duration {
+	for _, e := range entries {
+		if !isClass(e, schema.ClassDpMailDomain) {
+			return keepFound
+		}
+	}
+	return keepMissing
+}
+
 // filter writes a query as LDAP does.
 func filter(q view.Query) string {
 	var parts []string
@@ -44,9 +74,9 @@ func filter(q view.Query) string {
 	case q.Class == "":
 		return client.Or(parts...)
 	case len(parts) == 0:
-		return client.Equal("objectClass", q.Class)
+		return client.Equal(schema.AttrObjectClass, q.Class)
 	}
-	return client.And(client.Equal("objectClass", q.Class), client.Or(parts...))
+	return client.And(client.Equal(schema.AttrObjectClass, q.Class), client.Or(parts...))
 }
 
 // A question is one to one source, from its first to its last search: a snapshot that it began with it ends with.
@@ -90,10 +120,13 @@ const (
 
 // ask puts a question to the view, or to the directory where the view does not count.
 func ask[T any](ctx context.Context, r *Resolver, p purpose, do func(question) (T, error)) (T, error) {
+	if p == mail && r.opts.View.Abandoned() {
+		return do(question{kept{live{r.client, r.opts.Base}, r.answers}, &r.opts, r.domains})
+	}
 	now, ok := r.opts.View.Moment()
-	kept := question{source: now, opts: &r.opts}
+	old := question{source: now, opts: &r.opts}
 	if ok && now.Age <= fresh && (now.Current || p == mail) {
-		v, err := do(kept)
+		v, err := do(old)
 		if now.Current && now.Origin.Prompt() || !missing(err) {
 			return v, err
 		}
@@ -102,8 +135,8 @@ func ask[T any](ctx context.Context, r *Resolver, p purpose, do func(question) (
 	if ok && p == mail && now.Age <= stale && errors.Is(err, directory.ErrUnavailable) {
 		r.log.WarnContext(ctx, "the directory is away, the view of it answers",
 			"age", now.Age.Round(time.Second), "source", now.Origin.Means, "err", err)
-		if old, known := do(kept); !missing(known) {
-			return old, known
+		if v, known := do(old); !missing(known) {
+			return v, known
 		}
 	}
 	return v, err

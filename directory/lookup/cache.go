@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 )
@@ -9,8 +10,10 @@ import (
 // A cache keeps values for a short time, and lets callers who want the same missing value share one question. A nil cache
 // keeps nothing.
 type cache[V any] struct {
-	ttl time.Duration
-	now func() time.Time
+	ttl  time.Duration
+	now  func() time.Time
+	keep func(V) time.Duration // by value; nil = ttl
+	most int                   // values; 0 = any number
 
 	mu     sync.Mutex // guards what follows
 	values map[string]cached[V]
@@ -79,9 +82,19 @@ func (c *cache[V]) put(key string, v V) {
 	if c == nil {
 		return
 	}
+	ttl := c.ttl
+	if c.keep != nil {
+		ttl = c.keep(v)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.values[key] = cached[V]{v, c.now().Add(c.ttl)}
+	if c.most > 0 && len(c.values) >= c.most {
+		maps.DeleteFunc(c.values, func(_ string, old cached[V]) bool { return !c.now().Before(old.until) })
+		if len(c.values) >= c.most { // all of them asked for in a moment: somebody tries names
+			clear(c.values)
+		}
+	}
+	c.values[key] = cached[V]{v, c.now().Add(ttl)}
 }
 
 // drop forgets a value.

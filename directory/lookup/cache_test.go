@@ -3,6 +3,7 @@ package lookup
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -48,6 +49,31 @@ func TestCache(t *testing.T) {
 	if v := get(); v != 4 {
 		t.Errorf("value %d after a failure, want 4: failures are not kept", v)
 	}
+}
+
+// A bounded cache forgets what is old, and when all is new everything, before it takes more than its bound.
+func TestCacheBound(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	c := newCache[int](time.Minute, func() time.Time { return now })
+	c.most, c.keep = 2, func(v int) time.Duration { return time.Duration(v) * time.Second }
+	fresh := func(want ...string) {
+		t.Helper()
+		for _, key := range []string{"short", "long", "third", "fourth"} {
+			if _, got := c.fresh(key); got != slices.Contains(want, key) {
+				t.Errorf("%s is fresh: %v; want %v to be", key, got, want)
+			}
+		}
+	}
+	c.put("short", 1)
+	c.put("long", 10)
+	fresh("short", "long")
+	now = now.Add(time.Second)
+	fresh("long")
+	c.put("third", 10)
+	fresh("long", "third")
+	c.put("fourth", 10)
+	fresh("fourth")
 }
 
 // Those who want the same value wait for one question; when its asker gives up, another asks.

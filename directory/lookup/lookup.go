@@ -45,6 +45,7 @@ type Resolver struct {
 	log         *slog.Logger
 	domains     *cache[*domain]     // by name
 	authorities *cache[[]Authority] // one value, under the empty key
+	answers     *cache[[]*ldap.Entry]
 }
 
 // New returns a resolver that asks c.
@@ -64,11 +65,14 @@ func New(c *client.Client, opts Options) *Resolver {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Resolver{
+	r := &Resolver{
 		client: c, opts: opts, log: opts.Log,
 		domains:     newCache[*domain](opts.TTL, opts.Now),
 		authorities: newCache[[]Authority](opts.TTL, opts.Now),
+		answers:     newCache[[]*ldap.Entry](keepFound, opts.Now),
 	}
+	r.answers.keep, r.answers.most = howLong, maxKept
+	return r
 }
 
 func isClass(e *ldap.Entry, class string) bool {

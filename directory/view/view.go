@@ -58,6 +58,7 @@ type View struct {
 	state atomic.Pointer[state]
 	seen  atomic.Int64 // when the state was known to be right, in nanoseconds of Unix time
 	fed   atomic.Bool  // a feed keeps it so
+	none  atomic.Bool  // there is no feed that could
 
 	saving sync.Mutex // held while the file is written
 }
@@ -100,6 +101,16 @@ func (v *View) Confirm() {
 	v.seen.Store(v.opts.Now().UnixNano())
 	v.fed.Store(true)
 }
+
+// Abandon notes that there will be no changes to learn of: the server has no means. A view from before is dropped.
+func (v *View) Abandon() {
+	v.fed.Store(false)
+	v.state.Store(nil)
+	v.none.Store(true)
+}
+
+// Abandoned reports whether the directory is to be asked, always, and its answers to be kept for a while.
+func (v *View) Abandoned() bool { return v != nil && v.none.Load() }
 
 // Doubt notes that changes arrive no more.
 func (v *View) Doubt() { v.fed.Store(false) }
