@@ -130,6 +130,27 @@ func TestFeedOutage(t *testing.T) {
 	})
 }
 
+// A directory that shows nothing, or not even its base, is no view in which nobody is known.
+func TestFeedSeesNothing(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s *server, p *provision.Provisioner) {
+		c := s.frontend(t)
+		for _, means := range []string{view.Syncrepl, view.Poll} {
+			for _, hidden := range []string{"ou=policies," + base, "ou=nowhere," + base} {
+				v := view.Open(view.Options{})
+				f := feed.Start(c, v, feed.Options{Base: hidden, Means: means})
+				eventually(t, "the feed says why it is down", func() bool { return f.Status().Err != "" })
+				if now, ok := v.Moment(); ok {
+					t.Errorf("%s below %s: there is a view of %d entries", means, hidden, now.Len())
+				}
+				if err := f.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+}
+
 // Where nothing is learned of changes, answers about mail are kept for a minute, those that nobody is there for half of it, and
 // logins are looked up each time.
 func TestKeptAnswers(t *testing.T) {

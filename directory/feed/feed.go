@@ -242,6 +242,9 @@ func (f *Feed) request(filter string, controls ...ldap.Control) *ldap.SearchRequ
 	return ldap.NewSearchRequest(f.opts.Base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false, filter, view.Attributes, controls)
 }
 
+// errEmpty: a directory without a single entry of ours is one that hides them from us, and no reason to know nobody.
+var errEmpty = errors.New("the server shows no entries of the platform")
+
 // id returns the entryUUID of an entry that the server sent whole.
 func id(e *ldap.Entry) (view.ID, error) {
 	if err := whole(e); err != nil {

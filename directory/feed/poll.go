@@ -57,6 +57,9 @@ func (f *Feed) load(ctx context.Context, o view.Origin) (time.Time, error) {
 		return newest, err
 	}
 	edit.RemoveOthers()
+	if edit.Len() == 0 {
+		return newest, errEmpty
+	}
 	edit.Commit(o, nil)
 	return newest, nil
 }

@@ -23,7 +23,8 @@ const (
 )
 
 // search is persistent search: changes as they happen, but not those that happened before. So it first begins to listen,
-// then reads everything, and each time anew. What stopped being ours is found by the list only.
+// then reads everything, and each time anew. No server says when it has begun to listen; so what changed meanwhile is asked
+// for once more a little later. What stopped being ours is found by the list only.
 func (f *Feed) search(ctx context.Context, cancel context.CancelFunc, l *ldap.Conn, o view.Origin) error {
 	var beside sync.WaitGroup
 	defer beside.Wait()
@@ -34,15 +35,12 @@ func (f *Feed) search(ctx context.Context, cancel context.CancelFunc, l *ldap.Co
 	if err != nil {
 		return err
 	}
-	edit := f.view.Edit()
-	if _, err := f.changed(ctx, edit, since); err != nil { // what happened while the server was not listening to us yet
-		return err
-	}
-	edit.Commit(o, nil)
 	f.up(o)
 	beside.Go(func() { f.beat(ctx, cancel, l) })
 	tick := time.NewTicker(f.opts.List)
 	defer tick.Stop()
+	once := time.NewTimer(f.opts.Every)
+	defer once.Stop()
 	for {
 		edit := f.view.Edit()
 		select {
@@ -50,6 +48,10 @@ func (f *Feed) search(ctx context.Context, cancel context.CancelFunc, l *ldap.Co
 			return err
 		case e := <-events:
 			if err := e.apply(edit); err != nil {
+				return err
+			}
+		case <-once.C:
+			if _, err := f.changed(ctx, edit, since); err != nil {
 				return err
 			}
 		case <-tick.C:

@@ -77,6 +77,9 @@ func (s *syncing) take(r ldap.Response) error {
 		if s.fresh {
 			s.edit.RemoveOthers()
 		}
+		if s.edit.Len() == 0 {
+			return errEmpty
+		}
 		s.refreshing = false
 		s.edit.Commit(s.origin, s.cookie)
 		s.feed.up(s.origin)

@@ -153,6 +153,9 @@ func (v *View) Edit() *Edit {
 	return e
 }
 
+// Len is how many entries the next snapshot has.
+func (e *Edit) Len() int { return e.next.Len() }
+
 // Refresh begins to note which entries are named.
 func (e *Edit) Refresh() { e.kept = map[ID]bool{} }
 
