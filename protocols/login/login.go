@@ -69,7 +69,7 @@ func New(r *lookup.Resolver, a *auth.Authenticator, opts Options) *Door {
 	if opts.FailureTime == 0 {
 		opts.FailureTime = 400 * time.Millisecond
 	}
-	return &Door{accounts: r, prover: a, opts: opts, stays: stays{open: map[string]map[*Stay]bool{}, changed: map[string]time.Time{}}}
+	return &Door{accounts: r, prover: a, opts: opts, stays: newStays()}
 }
 
 // Authenticate returns who the peer is, or an error that wraps exactly one of directory.ErrWrong, ErrRefused and

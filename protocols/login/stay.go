@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,15 +27,39 @@ type Stay struct {
 	used map[directory.Address]bool // what he has sent as and is not his own
 }
 
-// stays are the open sessions by entry, and when entries changed in the last minute.
+// stays are the open sessions by entry, those of them that sent as somebody else, and when entries changed.
 type stays struct {
 	mu      sync.Mutex // guards what follows
 	open    map[string]map[*Stay]bool
-	changed map[string]time.Time
+	senders map[*Stay]bool
+	changed [2]map[string]time.Time // since, and in the time before that
+	since   time.Time
 }
 
 // keepChanges is how long a change counts for logins that were under way, at least.
 const keepChanges = time.Minute
+
+func newStays() stays {
+	return stays{open: map[string]map[*Stay]bool{}, senders: map[*Stay]bool{}, changed: [2]map[string]time.Time{{}, {}}}
+}
+
+// note takes down that an entry changed. The caller holds mu.
+func (s *stays) note(entry string, now time.Time) {
+	if now.Sub(s.since) > keepChanges {
+		s.changed[0], s.changed[1], s.since = map[string]time.Time{}, s.changed[0], now
+	}
+	s.changed[0][entry] = now
+}
+
+// changedSince reports whether an entry changed at a time or after it. The caller holds mu.
+func (s *stays) changedSince(entry string, since time.Time) bool {
+	for _, changed := range s.changed {
+		if at, ok := changed[entry]; ok && !at.Before(since) {
+			return true
+		}
+	}
+	return false
+}
 
 // Enter takes down that a session began with an identity; end is called once at most, when it is to end, from another
 // goroutine, and must not wait. The caller owes Leave. An entry that changed while the login was under way has another one
@@ -60,7 +85,7 @@ func (d *Door) Enter(peer protocols.Peer, service directory.Service, id director
 		d.stays.open[id.Entry] = map[*Stay]bool{}
 	}
 	d.stays.open[id.Entry][s] = true
-	if at, ok := d.stays.changed[id.Entry]; ok && !at.Before(id.Since) {
+	if d.stays.changedSince(id.Entry, id.Since) {
 		go s.end(fmt.Errorf("%w: the entry changed during the login", errGone))
 	}
 	return s
@@ -75,19 +100,27 @@ func (s *Stay) Leave() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.open[s.id.Entry], s)
+	delete(d.senders, s)
 	if len(d.open[s.id.Entry]) == 0 {
 		delete(d.open, s.id.Entry)
 	}
 }
 
-// Used takes down that the session sent as an address that may be another's, so that it ends when it may no longer.
+// Used takes down that the session sends as an address. When that is another's, it ends when it may no longer.
 func (s *Stay) Used(a directory.Address) {
-	if s == nil {
+	own := func(b directory.Address) bool { return a.Key() == b.Key() }
+	if s == nil || slices.ContainsFunc(s.id.SendAddresses, own) {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.used[a] = true
+	s.mu.Unlock()
+	d := &s.door.stays
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open[s.id.Entry][s] {
+		d.senders[s] = true
+	}
 }
 
 // errGone: what let somebody in is not there any more.
@@ -104,23 +137,14 @@ func (d *Door) Changed(ctx context.Context, c lookup.Change) {
 // concerned returns the sessions that are to end, and why.
 func (d *Door) concerned(ctx context.Context, c lookup.Change) map[*Stay]error {
 	d.stays.mu.Lock()
-	if len(d.stays.changed) >= 1000 {
-		for entry, at := range d.stays.changed {
-			if d.opts.Now().Sub(at) > keepChanges {
-				delete(d.stays.changed, entry)
-			}
-		}
-	}
 	var own, others []*Stay
-	d.stays.changed[c.Entry] = d.opts.Now()
+	d.stays.note(c.Entry, d.opts.Now())
 	for s := range d.stays.open[c.Entry] {
 		own = append(own, s)
 	}
 	if c.Grants {
-		for _, list := range d.stays.open {
-			for s := range list {
-				others = append(others, s)
-			}
+		for s := range d.stays.senders {
+			others = append(others, s)
 		}
 	}
 	d.stays.mu.Unlock()

@@ -95,6 +95,7 @@ func TestChangedDuringLogin(t *testing.T) {
 		id := directory.Identity{Since: since, Account: directory.Account{Entry: "u-1"}}
 		d.Enter(protocols.Peer{}, directory.IMAP, id, func(why error) { ended <- why })
 	}
+	d.Changed(t.Context(), lookup.ChangeOf(ldap.NewEntry("cn=x", map[string][]string{"entryUUID": {"u-9"}}), nil))
 	enter(now.Add(time.Millisecond))
 	select {
 	case why := <-ended:
