@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 
@@ -36,6 +37,20 @@ func ChangeOf(old, now *ldap.Entry) Change {
 		c.Grants = c.Grants || len(old.GetEqualFoldAttributeValues(attr)) > 0
 	}
 	return c
+}
+
+// Matters reports whether the change may be one for who logs in as the account. Servers keep books in the entry as well:
+// the times of wrong passwords, which the next right one takes away.
+func (c Change) Matters() bool {
+	if c.Password || !reflect.DeepEqual(c.Old, c.Now) {
+		return true
+	}
+	for _, kind := range Kinds {
+		if !slices.Equal(c.old.GetEqualFoldAttributeValues(kind.Attr), c.now.GetEqualFoldAttributeValues(kind.Attr)) {
+			return true
+		}
+	}
+	return false
 }
 
 // passwordChanged reports whether a password was set, which is seen by its time, and that has no parts of a second: so any

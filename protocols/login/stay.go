@@ -138,7 +138,9 @@ func (d *Door) Changed(ctx context.Context, c lookup.Change) {
 func (d *Door) concerned(ctx context.Context, c lookup.Change) map[*Stay]error {
 	d.stays.mu.Lock()
 	var own, others []*Stay
-	d.stays.note(c.Entry, d.opts.Now())
+	if c.Matters() {
+		d.stays.note(c.Entry, d.opts.Now())
+	}
 	for s := range d.stays.open[c.Entry] {
 		own = append(own, s)
 	}

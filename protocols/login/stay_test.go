@@ -29,6 +29,11 @@ func resident(pairs ...string) *ldap.Entry {
 	return ldap.NewEntry("uid=ann,ou=people", attrs)
 }
 
+// withUUID is a resident with another identity.
+func withUUID(uuid string, pairs ...string) *ldap.Entry {
+	return resident(append(pairs, "entryUUID", uuid)...)
+}
+
 // Whom a change concerns and whom it does not, for each way to have come in.
 func TestChanged(t *testing.T) {
 	t.Parallel()
@@ -96,7 +101,12 @@ func TestChangedDuringLogin(t *testing.T) {
 		d.Enter(protocols.Peer{}, directory.IMAP, id, func(why error) { ended <- why })
 	}
 	d.Changed(t.Context(), lookup.ChangeOf(ldap.NewEntry("cn=x", map[string][]string{"entryUUID": {"u-9"}}), nil))
+	// Nor does what a server notes for itself, such as that the wrong passwords are forgotten now.
+	d.Changed(t.Context(), lookup.ChangeOf(withUUID("u-2", "entryCSN", "20260101000006.1Z#0"), withUUID("u-2", "entryCSN", "20260101000007.1Z#0")))
+	id := directory.Identity{Since: now.Add(-time.Millisecond), Account: directory.Account{Entry: "u-2"}}
+	d.Enter(protocols.Peer{}, directory.IMAP, id, func(why error) { ended <- why })
 	enter(now.Add(time.Millisecond))
+	time.Sleep(10 * time.Millisecond) // what is wrongly told is told by another goroutine
 	select {
 	case why := <-ended:
 		t.Errorf("a login after the change ended: %v", why)
