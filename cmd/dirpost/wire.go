@@ -157,7 +157,7 @@ func (p *platform) openStore() (err error) {
 // openServers makes the servers and says where each of them listens.
 func (p *platform) openServers() (err error) {
 	plain, users := p.certs.Server(nil), p.certs.Server(p.authorityHints)
-	deliverer := delivery.New(p.store, delivery.Options{Log: p.log, Observe: p.meters.delivery})
+	deliverer := delivery.New(p.store, delivery.Options{Log: p.log, Warnings: p.cfg.Limits.QuotaWarnings, Observe: p.meters.delivery})
 	p.queue, err = queue.Open(spoolFolder(p.cfg), p.store, p.resolver, deliverer, queue.Options{Hostname: p.cfg.Hostname, Log: p.log})
 	if err != nil {
 		return err

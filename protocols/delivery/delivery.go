@@ -33,6 +33,9 @@ type Options struct {
 	Log *slog.Logger     // nil = discard
 	Now func() time.Time // nil = time.Now
 
+	// Warnings are the percentages of a quota at which its owner gets a letter, in rising order; nil = none.
+	Warnings []int
+
 	// Observe, when not nil, is told of each attempt to file a message in a mailbox: how large it was, how long it took,
 	// and the error.
 	Observe func(bytes int64, took time.Duration, err error)
@@ -43,12 +46,13 @@ type Deliverer struct {
 	store   *mailbox.Store
 	log     *slog.Logger
 	now     func() time.Time
+	marks   []int
 	observe func(bytes int64, took time.Duration, err error)
 }
 
 // New returns a Deliverer into store.
 func New(store *mailbox.Store, opts Options) *Deliverer {
-	d := &Deliverer{store: store, log: opts.Log, now: opts.Now, observe: opts.Observe}
+	d := &Deliverer{store: store, log: opts.Log, now: opts.Now, marks: opts.Warnings, observe: opts.Observe}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -128,5 +132,6 @@ func (d *Deliverer) File(ctx context.Context, env protocols.Envelope, rcpt direc
 	}
 	d.log.InfoContext(ctx, "delivered", "conn", env.Peer.ID, "mail", env.ID, "rcpt", rcpt.String(), "login", box.Login,
 		"from", env.From.String(), "uid", filed.UID, "bytes", staged.Size(), "took", time.Since(begun))
+	d.warn(ctx, home, rcpt, box)
 	return nil
 }

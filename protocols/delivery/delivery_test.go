@@ -195,3 +195,41 @@ func TestInternalDate(t *testing.T) {
 		t.Errorf("got %d messages, first %+v; want one of %v without flags", view.Len(), view.At(0), now)
 	}
 }
+
+// TestWarning: who grows over a mark gets a letter, once, whatever the quota says of the letter.
+func TestWarning(t *testing.T) {
+	t.Parallel()
+	store, homes := newStore(t)
+	d := New(store, Options{Warnings: []int{80, 95}})
+	staged, err := d.Stage(message(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer staged.Discard()
+	box := directory.Mailbox{ID: "m-ann", Login: "ann", Quota: directory.Quota{Bytes: staged.Size() + 1}}
+	if err := d.File(t.Context(), protocols.Envelope{}, rcpt().Address, box, staged); err != nil {
+		t.Fatal(err)
+	}
+	box.Quota.Bytes *= 1000
+	box.Quota.Messages = 100
+	if err := d.File(t.Context(), protocols.Envelope{}, rcpt().Address, box, staged); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(homes, "m-ann", "Maildir", "new", "*"))
+	if err != nil || len(files) != 3 {
+		t.Fatalf("files %q, %v; want two messages and one letter", files, err)
+	}
+	letters := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "Subject: Your mailbox is 80% full") && strings.Contains(string(text), "Auto-Submitted: auto-generated") {
+			letters++
+		}
+	}
+	if letters != 1 {
+		t.Errorf("%d letters, want 1", letters)
+	}
+}

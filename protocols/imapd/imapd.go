@@ -8,19 +8,8 @@
 // views; between commands, and in IDLE as soon as it happens, the difference is told (update.go), so that message
 // numbers never change under a command.
 //
-// What the engine does not let us do, until there is one of our own (testdata/gaps.txtar pins some of it):
-//
-//   - There is no CONDSTORE, QRESYNC, ID, QUOTA, SORT, THREAD, NOTIFY, COMPRESS, MULTIAPPEND or LITERAL+, and commands
-//     wait for one another.
-//   - Bad search keys, message sets, dates and mailbox names are answered NO [SERVERBUG], not BAD. An unknown command
-//     before login, and a line without a command at any time, end the connection.
-//   - The SMALLER key is lost when a LARGER or date key follows it. SEARCH RETURN (SAVE) answers with ALL.
-//   - ENVELOPE has the Date reformatted, a Message-ID always in angle brackets, and spaces between addresses.
-//     BODYSTRUCTURE has no MD5. A part that is not there is an empty string, not NIL. BINARY in part does not say where
-//     it begins.
-//   - LSUB "%" does not show unsubscribed parents.
-//   - A literal of more than 4096 octets that is refused though the client did not wait for the answer is read as
-//     commands. No client that follows RFC 7888 sends one.
+// What the engine does not let us do, until there is one of our own, is listed in ARCHITECTURE.md under "What waits";
+// testdata/gaps.txtar pins some of it.
 //
 // Start reading at [Server.Serve] and session.go; then one file for each group of commands. reply.go is the one
 // place where an error becomes an answer.

@@ -66,6 +66,10 @@ type home struct {
 	admin   sync.Mutex // creation, removal and renaming of folders take turns, as do subscriptions
 	counter sync.Mutex // of UIDVALIDITY
 
+	warning     sync.Mutex // guards what its owner was told of the quota, see warn.go
+	warned      int
+	warnedKnown bool
+
 	mu       sync.Mutex      // guards what follows
 	boxes    map[string]*box // by directory
 	counted  bool            // every folder has been counted

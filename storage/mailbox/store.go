@@ -4,7 +4,7 @@
 // What a message is, which flags it has and which UID, stands in the name of its file, so the Maildir alone is the truth.
 // Beside tmp, new and cur a folder has two small durable files: dirpost-folder, with the numbers that must never come
 // twice (marks.go), and dovecot-keywords, with what the letters of keywords mean. The Maildir of a home also has
-// dirpost-uidvalidity, a counter, and subscriptions. None of these can be rebuilt; all that is in the cache can.
+// dirpost-uidvalidity, a counter, subscriptions, and dirpost-warned, which tells of the quota. None of these can be rebuilt; all that is in the cache can.
 //
 // All changes of a folder go through its box, one batch after another: the operations that arrive while a batch is under
 // way are carried out together, and share the fsync of the directories (box.go tells the order). Readers hold a [View],

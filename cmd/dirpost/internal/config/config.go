@@ -67,6 +67,7 @@ type KeyPair struct {
 type Limits struct {
 	MessageBytes       int64    `toml:"message_bytes" doc:"Largest message."`
 	Recipients         int      `toml:"recipients" doc:"Recipients of one message."`
+	QuotaWarnings      []int    `toml:"quota_warnings" doc:"Percentages of a quota at which the owner of a mailbox gets a letter, in rising order."`
 	Connections        int      `toml:"connections" doc:"Connections of one service."`
 	ConnectionsPerPeer int      `toml:"connections_per_peer" doc:"Connections of one client address (in IPv6 of one /64) to one service; unix sockets are not counted."`
 	GreetPause         Duration `toml:"greet_pause" doc:"How long strangers wait for the greeting of mx. Who speaks before it is a program that does not listen, and gets none. 0s: no wait."`
@@ -133,6 +134,7 @@ func Default() Config {
 		Limits: Limits{
 			MessageBytes:       50 << 20,
 			Recipients:         100,
+			QuotaWarnings:      []int{80, 95},
 			Connections:        10000,
 			ConnectionsPerPeer: 50,
 			GreetPause:         Duration(time.Second),
@@ -179,6 +181,11 @@ func (c *Config) check() error {
 	}
 	if p := c.Limits.GreetPause; p < 0 || p > Duration(30*time.Second) {
 		wrong("limits.greet_pause: from 0s to 30s, or real mail servers lose patience")
+	}
+	for i, mark := range c.Limits.QuotaWarnings {
+		if mark < 1 || mark > 99 || i > 0 && mark <= c.Limits.QuotaWarnings[i-1] {
+			wrong("limits.quota_warnings: write percentages from 1 to 99 in rising order, such as [80, 95]")
+		}
 	}
 	if c.Limits.Idle < Duration(30*time.Minute) {
 		wrong("limits.idle: RFC 9051 section 5.4 asks for at least 30m")

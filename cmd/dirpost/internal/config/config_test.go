@@ -31,6 +31,8 @@ func TestParseNamesLineKeyAndRemedy(t *testing.T) {
 		{"not TOML", "hostname = \n", []string{"line 1"}},
 		{"duplicate key", "data = 'a'\ndata = 'b'\n", []string{"line 2", "data"}},
 		{"bad duration", keyPair + "[limits]\nidle = '5'\n", []string{"line 5", "no duration"}},
+		{"quota marks that do not rise", keyPair + "[limits]\nquota_warnings = [95, 80]\n", []string{"limits.quota_warnings"}},
+		{"a mark that is no percentage", keyPair + "[limits]\nquota_warnings = [100]\n", []string{"limits.quota_warnings"}},
 		{"too short a duration", keyPair + "[limits]\nidle = '5m'\n", []string{"at least 30m"}},
 		{"nobody waits that long", keyPair + "[limits]\ngreet_pause = '2m'\n", []string{"limits.greet_pause", "30s"}},
 		{"no wait", keyPair + "[limits]\ngreet_pause = '0s'\n", nil},

@@ -80,7 +80,7 @@ func literal(v reflect.Value) string {
 	case reflect.Slice:
 		var items []string
 		for i := range v.Len() {
-			items = append(items, quote(v.Index(i).String()))
+			items = append(items, literal(v.Index(i)))
 		}
 		return "[" + strings.Join(items, ", ") + "]"
 	}
