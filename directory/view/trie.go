@@ -16,12 +16,34 @@ type node struct {
 // A maker is who may change a node in place, until the node is given away. A nil one never is.
 type maker struct{ _ byte } // not empty: two of them must differ
 
-// A slot has a record, with all others of the same hash, or what lies below.
+// A slot has a record, or what lies below it.
 type slot struct {
 	hash uint64
-	rec  *record    // nil: look below
-	more *[]*record // further records with this hash; nil = none
-	sub  *node
+	rec  *record // nil: look below
+	sub  *node   // with a record: the slots of further records that have this hash, in no order
+}
+
+// holders are the records of a slot that has some.
+func (s *slot) holders() []*record {
+	list := []*record{s.rec}
+	if s.sub != nil {
+		for i := range s.sub.slots {
+			list = append(list, s.sub.slots[i].rec)
+		}
+	}
+	return list
+}
+
+// leaf is a slot with records.
+func leaf(hash uint64, holders []*record) slot {
+	s := slot{hash: hash, rec: holders[0]}
+	if len(holders) > 1 {
+		s.sub = &node{slots: make([]slot, len(holders)-1)}
+		for i, rec := range holders[1:] {
+			s.sub.slots[i] = slot{hash: hash, rec: rec}
+		}
+	}
+	return s
 }
 
 const fanBits = 5
@@ -44,11 +66,11 @@ func (n *node) each(hash uint64, f func(*record) bool) {
 			n = s.sub
 			continue
 		}
-		if s.hash != hash || !f(s.rec) || s.more == nil {
+		if s.hash != hash || !f(s.rec) || s.sub == nil {
 			return
 		}
-		for _, rec := range *s.more {
-			if !f(rec) {
+		for i := range s.sub.slots {
+			if !f(s.sub.slots[i].rec) {
 				return
 			}
 		}
@@ -63,21 +85,8 @@ func (n *node) all(f func(*record) bool) bool {
 	}
 	for i := range n.slots {
 		s := &n.slots[i]
-		if s.rec == nil {
-			if !s.sub.all(f) {
-				return false
-			}
-			continue
-		}
-		if !f(s.rec) {
+		if s.rec != nil && !f(s.rec) || !s.sub.all(f) {
 			return false
-		}
-		if s.more != nil {
-			for _, rec := range *s.more {
-				if !f(rec) {
-					return false
-				}
-			}
 		}
 	}
 	return true
@@ -102,12 +111,7 @@ func (n *node) put(hash uint64, rec *record, depth uint, m *maker) *node {
 	case s.rec == nil:
 		s.sub = s.sub.put(hash, rec, depth+1, m)
 	case s.hash == hash:
-		var more []*record
-		if s.more != nil {
-			more = append(more, *s.more...)
-		}
-		more = append(more, rec)
-		s.more = &more
+		s = leaf(hash, append(s.holders(), rec))
 	default:
 		below := &node{place(s.hash, depth+1), []slot{s}, m}
 		s = slot{sub: below.put(hash, rec, depth+1, m)}
@@ -141,27 +145,20 @@ func (n *node) drop(hash uint64, rec *record, depth uint, m *maker) *node {
 	if s.hash != hash {
 		return n
 	}
-	holders := []*record{s.rec}
-	if s.more != nil {
-		holders = append(holders, *s.more...)
-	}
+	holders := s.holders()
 	kept := make([]*record, 0, len(holders))
 	for _, h := range holders {
 		if h != rec {
 			kept = append(kept, h)
 		}
 	}
-	switch {
-	case len(kept) == len(holders):
+	switch len(kept) {
+	case len(holders):
 		return n
-	case len(kept) == 0:
+	case 0:
 		return n.without(i, bit, m)
 	}
-	s.rec, s.more = kept[0], nil
-	if rest := kept[1:]; len(rest) > 0 {
-		s.more = &rest
-	}
-	return n.with(i, s, m)
+	return n.with(i, leaf(hash, kept), m)
 }
 
 // become gives a node other slots: itself if m made it, else another one.
