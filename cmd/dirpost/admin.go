@@ -13,6 +13,7 @@ import (
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/lookup"
 	"github.com/dirpost/dirpost/directory/provision"
+	"github.com/dirpost/dirpost/protocols/ldapd"
 )
 
 // An admin is the directory as the administrator's commands see it: LDAP, spoken as himself, so that the directory's
@@ -102,7 +103,7 @@ func newDirectory(cfg config.Config) (dial func(context.Context) (net.Conn, erro
 		}
 		return d.dial, d.close, nil
 	}
-	e, err := newEmbedded(cfg, nil, nil)
+	e, err := newEmbedded(cfg, ldapd.Options{})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
 	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/protocols/ldapd"
 	"github.com/dirpost/dirpost/storage/mailbox"
 	"github.com/dirpost/dirpost/tools/backup"
 )
@@ -254,7 +255,7 @@ func putBack(ctx context.Context, archive *backup.Archive, cfg config.Config, pa
 		return summary, err
 	}
 	if cfg.Directory.Embedded {
-		e, err := openEmbedded(cfg, nil, nil)
+		e, err := openEmbedded(cfg, ldapd.Options{})
 		if err != nil {
 			return summary, err
 		}

@@ -361,6 +361,14 @@ func (s *site) testDirectoryTools(t *testing.T) {
 	if strings.Contains(out, "dn: ") {
 		t.Errorf("anonymous sees (%v)\n%s", err, out)
 	}
+	for _, way := range [][]string{{"-ZZ", "-H", uri}, {"-H", "ldaps://127.0.0.1:" + s.port("ldaps")}} {
+		for name, want := range map[string]string{"alice": "dn:" + alice + "\n", "unmapped": "Invalid credentials (49)"} {
+			shown := []string{"LDAPTLS_CERT=" + s.path(name+".pem"), "LDAPTLS_KEY=" + s.path(name+".key"), "ldapwhoami", "-Q", "-Y", "EXTERNAL"}
+			if out, _ := s.try("env", append(shown, way...)...); !strings.Contains(out, want) {
+				t.Errorf("who shows the certificate of %s by %s is %q, want %q", name, way, out, want)
+			}
+		}
+	}
 	admin := s.tool("ldapsearch", "-Y", "EXTERNAL", "-H", "ldapi://"+strings.ReplaceAll(s.path("ldapi"), "/", "%2F"), "-Q", "-LLL", "-b", "dc=example,dc=org", "(uid=*)", "uid")
 	if !strings.Contains(admin, "uid: bob") {
 		t.Errorf("the local administrator sees\n%s", admin)

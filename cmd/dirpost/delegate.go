@@ -18,6 +18,7 @@ import (
 
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
 	"github.com/dirpost/dirpost/directory/dit"
+	"github.com/dirpost/dirpost/protocols/ldapd"
 )
 
 // A delegate is the embedded directory as a process of the user who owns it runs it, for a command of root. So nothing in
@@ -127,7 +128,7 @@ func delegateCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			e, err := serveTree(args[1], args[0], nil, nil)
+			e, err := serveTree(args[1], args[0], ldapd.Options{})
 			if err != nil {
 				l.Close()
 				return err

@@ -19,6 +19,7 @@ import (
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/provision"
 	"github.com/dirpost/dirpost/protocols/certs"
+	"github.com/dirpost/dirpost/protocols/ldapd"
 )
 
 // demoMarker is the file that says a folder is ours to use.
@@ -188,7 +189,7 @@ func (d *demoSet) makeDirectory(ctx context.Context) error {
 	if err := initEmbedded(ctx, d.cfg, "Example Association", d.facts.Domain, first); err != nil {
 		return err
 	}
-	e, err := newEmbedded(d.cfg, nil, nil)
+	e, err := newEmbedded(d.cfg, ldapd.Options{})
 	if err != nil {
 		return err
 	}

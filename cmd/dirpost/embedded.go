@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -31,11 +29,11 @@ func directoryFile(cfg config.Config) string {
 }
 
 // openEmbedded opens the directory, which must be there already.
-func openEmbedded(cfg config.Config, tlsConfig *tls.Config, log *slog.Logger) (*embedded, error) {
+func openEmbedded(cfg config.Config, opts ldapd.Options) (*embedded, error) {
 	if err := findDirectory(cfg); err != nil {
 		return nil, err
 	}
-	return newEmbedded(cfg, tlsConfig, log)
+	return newEmbedded(cfg, opts)
 }
 
 func findDirectory(cfg config.Config) error {
@@ -46,23 +44,23 @@ func findDirectory(cfg config.Config) error {
 }
 
 // newEmbedded opens the directory, empty if there is none.
-func newEmbedded(cfg config.Config, tlsConfig *tls.Config, log *slog.Logger) (*embedded, error) {
-	return serveTree(directoryFile(cfg), cfg.Directory.Base, tlsConfig, log)
+func newEmbedded(cfg config.Config, opts ldapd.Options) (*embedded, error) {
+	return serveTree(directoryFile(cfg), cfg.Directory.Base, opts)
 }
 
-func serveTree(path, base string, tlsConfig *tls.Config, log *slog.Logger) (*embedded, error) {
+func serveTree(path, base string, opts ldapd.Options) (*embedded, error) {
 	if err := maildir.MakeDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	tree, err := dit.Open(path, dit.Options{
 		Suffixes:    []string{base},
 		ServiceUIDs: []int{os.Getuid()},
-		Log:         log,
+		Log:         opts.Log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("the embedded directory: %w", err)
 	}
-	return &embedded{tree, ldapd.New(tree, ldapd.Options{TLS: tlsConfig, Log: log})}, nil
+	return &embedded{tree, ldapd.New(tree, opts)}, nil
 }
 
 // dial connects to the server inside this process. A pair of sockets, unlike a pipe, carries the peer's user id.

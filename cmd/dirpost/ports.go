@@ -38,7 +38,7 @@ func services(cfg config.Config) []service {
 		{"imaps", l.IMAPS, 0o660},
 	}
 	if cfg.Directory.Embedded {
-		all = append(all, service{"ldap", l.LDAP, 0o660}, service{"ldapi", []string{"unix:" + l.LDAPI}, 0o666})
+		all = append(all, service{"ldap", l.LDAP, 0o660}, service{"ldaps", l.LDAPS, 0o660}, service{"ldapi", []string{"unix:" + l.LDAPI}, 0o666})
 	}
 	all = append(all, service{"status", l.Status, 0o660})
 	if l.Control != "" {

@@ -54,7 +54,7 @@ func newSite(t *testing.T, as []string, initFlags ...string) *site {
 	any := []string{"127.0.0.1:0"}
 	cfg.Listen = config.Listen{MX: any, LMTP: append([]string{"unix:" + s.path("lmtp")}, any...), Submission: any, Submissions: any, IMAP: any, IMAPS: any}
 	if cfg.Directory.Embedded {
-		cfg.Listen.LDAP, cfg.Listen.LDAPI = any, s.path("ldapi")
+		cfg.Listen.LDAP, cfg.Listen.LDAPS, cfg.Listen.LDAPI = any, any, s.path("ldapi")
 	}
 	cfg.Log = config.Log{Level: "debug", Format: "json"}
 	if err := writeConfig(cfg, s.config); err != nil {

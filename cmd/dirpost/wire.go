@@ -18,6 +18,7 @@ import (
 
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/systemd"
+	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/auth"
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/feed"
@@ -28,6 +29,7 @@ import (
 	"github.com/dirpost/dirpost/protocols/delivery"
 	"github.com/dirpost/dirpost/protocols/imapd"
 	"github.com/dirpost/dirpost/protocols/inbound"
+	"github.com/dirpost/dirpost/protocols/ldapd"
 	"github.com/dirpost/dirpost/protocols/login"
 	"github.com/dirpost/dirpost/protocols/queue"
 	"github.com/dirpost/dirpost/protocols/smtpd"
@@ -109,7 +111,7 @@ func (p *platform) openDirectory() error {
 		return err
 	}
 	if p.cfg.Directory.Embedded {
-		if p.embedded, err = openEmbedded(p.cfg, p.certs.Server(nil), p.log); err != nil {
+		if p.embedded, err = openEmbedded(p.cfg, ldapd.Options{TLS: p.certs.Server(p.authorityHints), Certificate: p.certificateEntry, Log: p.log}); err != nil {
 			return err
 		}
 		p.closers = append(p.closers, p.embedded.close)
@@ -195,6 +197,7 @@ func (p *platform) openServers() (err error) {
 	if p.embedded != nil { // its shutdown is that of the directory: it answers until the last session is over
 		servers["ldap"] = endpoint{serve: p.embedded.server.Serve}
 		servers["ldapi"] = servers["ldap"]
+		servers["ldaps"] = endpoint{serve: p.embedded.server.ServeTLS}
 	}
 	for _, s := range services(p.cfg) {
 		e := servers[s.name]
@@ -223,6 +226,16 @@ func (p *platform) authorityHints() *x509.CertPool {
 		return nil
 	}
 	return pool
+}
+
+// certificateEntry is whose entry a client certificate proves, to the embedded directory: by the one rule that counts for
+// mail too.
+func (p *platform) certificateEntry(ctx context.Context, chain []*x509.Certificate) (dn string, err error) {
+	acct, err := p.auth.Certificate(ctx, chain)
+	if err == nil && acct.AuthPolicy != directory.Either && acct.AuthPolicy != directory.CertificateOnly {
+		err = fmt.Errorf("%w: the account wants a password", directory.ErrRefused)
+	}
+	return acct.DN, err
 }
 
 // homesFolder is where the homes of all mailboxes lie.

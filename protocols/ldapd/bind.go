@@ -6,12 +6,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/dit"
 	"github.com/dirpost/dirpost/protocols/ldapwire"
 	"github.com/go-ldap/ldap/v3"
 )
 
-// external is the one SASL mechanism: who connects over a unix socket is who the kernel says (RFC 4422 appendix A).
+// external is the one SASL mechanism (RFC 4422 appendix A): who connects over a unix socket is who the kernel says, and who
+// has shown a certificate in TLS is whom the directory maps it to.
 const external = "EXTERNAL"
 
 // bind says who the client is from now on (RFC 4511 section 4.2).
@@ -30,11 +32,33 @@ func (s *session) authenticate(ctx context.Context, req *ldapwire.BindRequest) (
 	case req.Version != 3:
 		return dit.Subject{}, &dit.Error{Code: ldap.LDAPResultProtocolError, Text: "version 3 is spoken here"}
 	case req.Mechanism != "":
-		return s.sasl(req)
+		return s.sasl(ctx, req)
 	case len(req.Password) > 0 && !s.peer.Private():
 		return dit.Subject{}, &dit.Error{Code: ldap.LDAPResultConfidentialityRequired, Text: "no passwords in the clear: use StartTLS"}
 	}
 	return s.server.tree.Bind(ctx, req.Name, req.Password)
+}
+
+// external reports whether something outside of LDAP tells who the client is.
+func (s *session) external() bool {
+	_, local := s.raw.RemoteAddr().(localAddr)
+	return local || s.server.opts.Certificate != nil && s.peer.TLS != nil && len(s.peer.TLS.PeerCertificates) > 0
+}
+
+// proven is who the client is by that.
+func (s *session) proven(ctx context.Context) (dit.Subject, error) {
+	if local, ok := s.raw.RemoteAddr().(localAddr); ok {
+		return s.server.tree.Peer(local.uid, local.gid), nil
+	}
+	name, err := s.server.opts.Certificate(ctx, s.peer.TLS.PeerCertificates)
+	switch {
+	case errors.Is(err, directory.ErrUnavailable):
+		return dit.Subject{}, &dit.Error{Code: ldap.LDAPResultUnavailable, Text: "nobody can tell now what the certificate proves"}
+	case err != nil:
+		s.log.Debug("certificate proves nobody", "err", err)
+		return dit.Subject{}, &dit.Error{Code: ldap.LDAPResultInvalidCredentials, Text: "invalid credentials"}
+	}
+	return s.server.tree.Certified(name)
 }
 
 // actAs is who the client becomes by asking for another identity in a bind, as with the control for one operation.
@@ -47,13 +71,15 @@ func (s *session) actAs(who dit.Subject, authzID string) (dit.Subject, error) {
 	return as, err
 }
 
-// sasl is EXTERNAL by the credentials of a unix socket. Who asks for another identity must have the right to it.
-func (s *session) sasl(req *ldapwire.BindRequest) (dit.Subject, error) {
-	local, ok := s.raw.RemoteAddr().(localAddr)
-	if !ok || !strings.EqualFold(req.Mechanism, external) {
+// sasl is EXTERNAL. Who asks for another identity must have the right to it.
+func (s *session) sasl(ctx context.Context, req *ldapwire.BindRequest) (dit.Subject, error) {
+	if !s.external() || !strings.EqualFold(req.Mechanism, external) {
 		return dit.Subject{}, &dit.Error{Code: ldap.LDAPResultAuthMethodNotSupported, Text: "mechanism is not offered here"}
 	}
-	who := s.server.tree.Peer(local.uid, local.gid)
+	who, err := s.proven(ctx)
+	if err != nil {
+		return dit.Subject{}, err
+	}
 	as := string(req.Credentials)
 	if as == "" || strings.EqualFold(as, "dn:"+who.DN) {
 		return who, nil

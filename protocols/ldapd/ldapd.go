@@ -15,6 +15,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -27,7 +29,13 @@ import (
 
 // Options of a [Server]. Zero fields mean the defaults.
 type Options struct {
-	TLS *tls.Config  // for StartTLS, which is not offered without it
+	TLS *tls.Config // for StartTLS, which is not offered without it, and ServeTLS
+
+	// Certificate returns the name of the entry whose holder a client certificate proves, the leaf first. With it, clients
+	// that have shown one may bind by SASL EXTERNAL; TLS must ask for certificates then. Its errors wrap those of
+	// [directory]: wrong or refused, or nobody can tell.
+	Certificate func(ctx context.Context, chain []*x509.Certificate) (dn string, err error)
+
 	Log *slog.Logger // nil = discard
 
 	MaxStrangerBytes int             // message before a bind: 64 KiB
@@ -77,10 +85,11 @@ func (o Options) withDefaults() Options {
 
 // A Server speaks LDAP for one directory, on any number of listeners. All methods may be called concurrently.
 type Server struct {
-	tree  *dit.Tree
-	opts  Options
-	brake *brake
-	conns *listen.Server
+	tree   *dit.Tree
+	opts   Options
+	brake  *brake
+	conns  *listen.Server
+	secure *listen.Server // the same for connections that begin with TLS
 
 	consumers chan struct{} // a place for each search that waits for changes
 
@@ -93,20 +102,29 @@ func New(tree *dit.Tree, opts Options) *Server {
 	opts = opts.withDefaults()
 	s := &Server{tree: tree, opts: opts, brake: newBrake(time.Now), consumers: make(chan struct{}, opts.MaxConsumers)}
 	s.ctx, s.cut = context.WithCancel(context.Background())
-	s.conns = listen.New(s.serve, listen.Options{
+	limits := listen.Options{
 		Idle:           opts.IdleTimeout,
 		Life:           opts.IdleTimeout,
 		Write:          opts.WriteTimeout,
 		MaxConns:       opts.MaxConns,
 		MaxConnsOfPeer: opts.MaxConnsOfPeer,
 		Log:            opts.Log,
-	})
+	}
+	s.conns, s.secure = listen.New(s.serve, limits), listen.New(s.serveTLS, limits)
 	return s
 }
 
 // Serve accepts connections from l, a TCP or unix socket, until Shutdown. Its error is never nil: [listen.ErrClosed]
 // after Shutdown.
 func (s *Server) Serve(l net.Listener) error { return s.conns.Serve(localListener{l}) }
+
+// ServeTLS is Serve for a listener whose connections begin with TLS (ldaps).
+func (s *Server) ServeTLS(l net.Listener) error {
+	if s.opts.TLS == nil {
+		return errors.New("ldapd: TLS without a TLS configuration")
+	}
+	return s.secure.Serve(l)
+}
 
 // ServeConn serves one connection that came by another way, such as a socket pair, and returns when it is over.
 func (s *Server) ServeConn(c net.Conn) { s.conns.ServeConn(withCredentials(c)) }
@@ -115,5 +133,8 @@ func (s *Server) ServeConn(c net.Conn) { s.conns.ServeConn(withCredentials(c)) }
 // and connections are cut and ctx.Err() is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	defer context.AfterFunc(ctx, s.cut)()
-	return s.conns.Shutdown(ctx)
+	secure := make(chan error, 1)
+	go func() { secure <- s.secure.Shutdown(ctx) }()
+	err := s.conns.Shutdown(ctx)
+	return cmp.Or(err, <-secure)
 }

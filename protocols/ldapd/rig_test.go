@@ -33,6 +33,7 @@ type rig struct {
 	*Server
 	tree   *dit.Tree
 	tcp    string
+	tls    string // where TLS comes first
 	socket string
 	client *tls.Config // trusts the server
 	caFile string
@@ -72,17 +73,23 @@ func serve(t testing.TB, tree *dit.Tree, opts Options) *rig {
 		t.Fatal(err)
 	}
 	r.tcp = tcp.Addr().String()
-	served := make(chan error, 2)
+	secure, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.tls = secure.Addr().String()
+	served := make(chan error, 3)
 	for _, l := range []net.Listener{tcp, unix} {
 		go func() { served <- r.Serve(l) }()
 	}
+	go func() { served <- r.ServeTLS(secure) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if err := r.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		for range 2 {
+		for range 3 {
 			if err := <-served; !errors.Is(err, listen.ErrClosed) {
 				t.Errorf("Serve: %v, want %v", err, listen.ErrClosed)
 			}
@@ -149,7 +156,7 @@ func pki(t testing.TB) (server, client *tls.Config, caFile string) {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(ca.Cert)
-	return &tls.Config{Certificates: []tls.Certificate{leaf.TLS()}}, &tls.Config{RootCAs: roots, ServerName: "localhost"}, caFile
+	return &tls.Config{Certificates: []tls.Certificate{leaf.TLS()}, ClientAuth: tls.RequestClientCert}, &tls.Config{RootCAs: roots, ServerName: "localhost"}, caFile
 }
 
 // ending is a log handler that passes on what sessions say at their end.

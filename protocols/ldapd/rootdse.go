@@ -31,7 +31,7 @@ func (s *session) rootDSE() []dit.Attribute {
 		attribute(schema.AttrSupportedFeatures, features...),
 		attribute(schema.AttrVendorName, "dirpost"),
 	}
-	if _, ok := s.raw.RemoteAddr().(localAddr); ok {
+	if s.external() {
 		attributes = append(attributes, attribute(schema.AttrSupportedSASLMechanisms, external))
 	}
 	return attributes

@@ -3,6 +3,7 @@ package ldapd
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,13 +38,28 @@ type session struct {
 	out  *output
 }
 
+// serveTLS is the session of a connection that begins with TLS.
+func (s *Server) serveTLS(ctx context.Context, c net.Conn) {
+	listen.Limit(c, s.opts.HandshakeTimeout, s.opts.HandshakeTimeout)
+	secure := tls.Server(c, s.opts.TLS)
+	if err := secure.HandshakeContext(s.ctx); err != nil {
+		s.opts.Log.Debug("tls handshake", "peer", listen.PeerOf(c).String(), "err", err)
+		return
+	}
+	listen.Limit(c, s.opts.IdleTimeout, s.opts.IdleTimeout)
+	s.session(c, secure)
+}
+
 // serve is the session of one connection. It needs no context for the drain, because reads fail then.
-func (s *Server) serve(_ context.Context, c net.Conn) {
+func (s *Server) serve(_ context.Context, c net.Conn) { s.session(c, c) }
+
+// session serves c, which is raw or TLS over it.
+func (s *Server) session(raw, c net.Conn) {
 	peer := listen.PeerOf(c)
 	ss := &session{
 		server:   s,
 		log:      s.opts.Log.With("conn", peer.ID, "peer", peer.String()),
-		raw:      c,
+		raw:      raw,
 		inflight: newInflight(s.opts.MaxOperations),
 		pages:    newPages(s.opts.MaxPages, s.opts.PageTimeout),
 		peer:     peer,

@@ -50,6 +50,7 @@ type Listen struct {
 	IMAP        []string `toml:"imap" doc:"IMAP with STARTTLS. Usually :143."`
 	IMAPS       []string `toml:"imaps" doc:"IMAP over implicit TLS. Usually :993."`
 	LDAP        []string `toml:"ldap" doc:"The embedded directory with StartTLS, for directory tools. Loopback unless you know better."`
+	LDAPS       []string `toml:"ldaps" doc:"The same with TLS from the start. Empty: not served."`
 	LDAPI       string   `toml:"ldapi" doc:"Unix socket of the embedded directory. dirpost's own commands use it."`
 	Status      []string `toml:"status" doc:"/healthz and /metrics (Prometheus) over HTTP. Never on a public address: it asks nobody who he is."`
 	Forwarders  []string `toml:"forwarders" doc:"Addresses and networks (192.0.2.7, 10.0.0.0/8) of forwarders such as HAProxy. Their connections must begin with a header of the PROXY protocol (version 1 or 2) and count as those of the client it names; nobody else may send one. A client of theirs is never local: he needs TLS to send a password."`
@@ -125,6 +126,7 @@ func Default() Config {
 			IMAP:        []string{":143"},
 			IMAPS:       []string{":993"},
 			LDAP:        []string{"127.0.0.1:389"},
+			LDAPS:       []string{},
 			LDAPI:       "/run/dirpost/ldapi",
 			Status:      []string{"127.0.0.1:8025"},
 			Forwarded:   []string{"mx", "submission", "submissions", "imap", "imaps"},
@@ -246,7 +248,7 @@ func loopback(rest string) bool {
 
 func (c *Config) checkTLS() []error {
 	var errs []error
-	needs := len(c.Listen.MX)+len(c.Listen.Submission)+len(c.Listen.Submissions)+len(c.Listen.IMAP)+len(c.Listen.IMAPS) > 0
+	needs := len(c.Listen.MX)+len(c.Listen.Submission)+len(c.Listen.Submissions)+len(c.Listen.IMAP)+len(c.Listen.IMAPS)+len(c.Listen.LDAPS) > 0
 	if needs && len(c.TLS) == 0 {
 		errs = append(errs, errors.New("no [[tls]] certificate: `dirpost init` makes a self-signed one to start with"))
 	}
@@ -290,7 +292,7 @@ func (l *Listen) check(embedded bool) []error {
 }
 
 // forwardable are the listeners that may have a TCP port.
-var forwardable = []string{"mx", "submission", "submissions", "lmtp", "imap", "imaps", "ldap", "status"}
+var forwardable = []string{"mx", "submission", "submissions", "lmtp", "imap", "imaps", "ldap", "ldaps", "status"}
 
 // network reads an address or a network in CIDR form.
 func network(text string) (netip.Prefix, error) {
