@@ -4,13 +4,14 @@
 GO         ?= go
 BENCHTIME  ?= 1s
 FUZZTIME   ?= 30s
+SOAKTIME   ?= 10m
 VERSION    := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 
-.PHONY: build install demo deps test check fuzz power bench bench-peers clean
+.PHONY: build install demo deps test check fuzz soak power bench bench-peers clean
 
 # The one binary, static, in bin/.
 build:
@@ -53,6 +54,10 @@ fuzz:
 	@$(GO) list -f '{{.ImportPath}} {{.Dir}}' ./... | while read pkg dir; do \
 	  for f in $$(grep -hos '^func Fuzz[A-Za-z0-9_]*' $$dir/*_test.go | cut -c6-); do \
 	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; done; done
+
+# Readers, writers, logins, consumers and rude clients at the embedded directory, SOAKTIME long, under the race detector.
+soak:
+	DIRPOST_SOAK=$(SOAKTIME) $(GO) test -race -count 1 -timeout 0 -run 'TestSoak$$' -v ./protocols/ldapd
 
 # Cuts the power of a loop-mounted file system under a running server, and fails its syncs. As root; takes minutes.
 power: build
