@@ -242,8 +242,8 @@ func (c *catalog) apply(r *record, ch change) error {
 	case ch.op == ReplaceValues && at < 0:
 		r.put(attribute{ch.desc, ch.values})
 	case ch.op == ReplaceValues:
-		r.attrs[at].values = slices.Clone(ch.values)
-		r.tidy()
+		r.attrs = slices.Delete(r.attrs, at, at+1)
+		r.put(attribute{ch.desc, ch.values}) // behind all others, where slapd puts it
 	case ch.op == AddValues && at < 0:
 		r.put(attribute{ch.desc, ch.values})
 	case ch.op == AddValues:
