@@ -145,6 +145,18 @@ func TestPassword(t *testing.T) {
 		check("empty, during an outage", "", directory.ErrWrong)
 		s.start()
 		check("right, after it", "alice-password", nil)
+		admin := s.connect(t, s.admin)
+		if _, err := admin.SetPassword(t.Context(), alice.DN, "", "from-an-operator"); err != nil {
+			t.Fatal(err)
+		}
+		check("right, and must be changed", "from-an-operator", directory.ErrRefused)
+		check("wrong, and must be changed", "alice-password", directory.ErrWrong)
+		s.set(t, admin, alice.DN, "pwdReset")
+		check("right, as nobody asks for another any more", "from-an-operator", nil)
+		for range 5 {
+			check("wrong", "guessed", directory.ErrWrong)
+		}
+		check("right, and locked", "from-an-operator", directory.ErrWrong)
 	})
 }
 

@@ -3,6 +3,8 @@ package dit
 import (
 	"slices"
 	"strings"
+
+	"github.com/dirpost/dirpost/schema"
 )
 
 // rights are what a subject may do with an attribute of an entry, or with the entry as a whole.
@@ -120,8 +122,19 @@ func (t *Tree) judge(s Subject) *judge {
 	if d, err := t.catalog.parseDN(s.DN); err == nil && len(d.rdns) > 0 {
 		j.dn = d
 	}
+	j.restricted = s.MustChange && t.isReset(j.dn)
 	return j
 }
+
+// isReset reports whether the entry still has a password that somebody else gave.
+func (t *Tree) isReset(d dn) bool {
+	id, _ := t.find(d)
+	v, err := t.view(id)
+	return err != nil || v == nil || v.says(schema.AttrPwdReset, "TRUE")
+}
+
+// errMustChange is the answer to everything that somebody asks who has to change his password first.
+var errMustChange = forbid(codeAccess, ChangeAfterReset, "the password must be changed before anything else is done")
 
 // may reports whether the subject has all the rights wanted on an attribute, by its key, of an entry.
 func (j *judge) may(v *view, attr string, want rights) bool {

@@ -8,6 +8,9 @@ import (
 // Add adds an entry. Values of its RDN that the attributes lack are added to them.
 func (t *Tree) Add(ctx context.Context, who Subject, e Entry, extra ...*Extra) error {
 	j := t.judge(who)
+	if j.restricted {
+		return errMustChange
+	}
 	d, err := t.catalog.parseDN(e.DN)
 	if err != nil {
 		return err
@@ -68,7 +71,12 @@ func (t *Tree) planAdd(j *judge, d dn, list []change) ([]edit, error) {
 		return nil, err
 	}
 	t.stampNew(v.record, structural, j)
-	t.stampPassword(v.record, list)
+	if err := t.judgeFirst(j, v, list); err != nil {
+		return nil, err
+	}
+	if err := t.stampPassword(j, nil, v.record, list); err != nil {
+		return nil, err
+	}
 	if err := t.judgeEntry(nil, v.record, list); err != nil {
 		return nil, err
 	}
@@ -133,4 +141,17 @@ func (t *Tree) addRDN(r *record, name rdn) error {
 		}
 	}
 	return nil
+}
+
+// judgeFirst tests the password that a new entry comes with.
+func (t *Tree) judgeFirst(j *judge, v *view, list []change) error {
+	set, err := newPassword(list)
+	if err != nil || set == nil || set.hashed || v.may(j, passwordKey, manage) {
+		return err
+	}
+	p, err := t.policyOf(v)
+	if err != nil {
+		return err
+	}
+	return p.judge(set)
 }

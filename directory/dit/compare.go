@@ -9,6 +9,9 @@ import (
 // (16), unknown (17) or without an equality rule (18), and a value that has not the syntax (21).
 func (t *Tree) Compare(_ context.Context, who Subject, name, attr string, value []byte, extra ...*Extra) (bool, error) {
 	j := t.judge(who)
+	if j.restricted {
+		return false, errMustChange
+	}
 	d, err := t.catalog.parseDN(name)
 	if err != nil {
 		return false, err

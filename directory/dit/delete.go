@@ -5,6 +5,9 @@ import "context"
 // Delete removes an entry that has no entries below it, and its name wherever other entries refer to it.
 func (t *Tree) Delete(ctx context.Context, who Subject, name string, extra ...*Extra) error {
 	j := t.judge(who)
+	if j.restricted {
+		return errMustChange
+	}
 	d, err := t.target(j, name, "deletion")
 	if err != nil {
 		return err

@@ -32,10 +32,10 @@ func TestDisabledAccount(t *testing.T) {
 				t.Fatalf("%s: result %d", tt.status, code)
 			}
 		}
-		if _, err := tree.Bind(t.Context(), alice, []byte(password)); codeOf(err) != tt.right {
+		if _, _, err := tree.Bind(t.Context(), alice, []byte(password)); codeOf(err) != tt.right {
 			t.Errorf("%s, right password: %v, want result %d", tt.status, err, tt.right)
 		}
-		if _, err := tree.Bind(t.Context(), alice, []byte("wrong")); codeOf(err) != codeCredentials {
+		if _, _, err := tree.Bind(t.Context(), alice, []byte("wrong")); codeOf(err) != codeCredentials {
 			t.Errorf("%s, wrong password: %v, want result %d", tt.status, err, codeCredentials)
 		}
 		if code := quota(t, tree, as(carol)); code != tt.rights {

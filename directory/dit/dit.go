@@ -1,6 +1,6 @@
 // Package dit is the embedded directory (X.500's directory information tree): entries, indexes, schema check, access
-// rules and password hashing on one bbolt file. It speaks no protocol; package protocols/ldapd puts LDAP before it, and
-// dirpost itself reaches it through that door only.
+// rules, password hashing and password policy on one bbolt file. It speaks no protocol; package protocols/ldapd puts LDAP
+// before it, and dirpost itself reaches it through that door only.
 //
 // Every operation takes the [Subject] who asks and tests access first, then schema, then uniqueness, so that nobody
 // learns from an error what he may not read. Changes are atomic and durable when a method returns.
@@ -29,6 +29,8 @@ type Entry struct {
 type Subject struct {
 	DN    string // as the entry, or the socket, has it; empty = anonymous
 	Admin bool   // the local administrator, whom no access rule binds; members of administrators' groups are judged by the rules at each operation
+
+	MustChange bool // has a password that somebody else gave him, and may do nothing but change it
 }
 
 // A Scope is how deep a search looks (RFC 4511 section 4.5.1.2).
@@ -107,6 +109,7 @@ type Error struct {
 	Code    int
 	Matched string // the last entry found on the way, for noSuchObject
 	Text    string // diagnostic message
+	Policy  PolicyError
 }
 
 // Error names the code and the text.

@@ -74,7 +74,7 @@ var matchingRules = []*matchingRule{
 	{oid: "2.5.13.27", name: "generalizedTimeMatch", syntax: syntaxTime, family: timeFamily, norm: normTime},
 	{oid: "2.5.13.28", name: "generalizedTimeOrderingMatch", syntax: syntaxTime, family: timeFamily, norm: normTime, order: strings.Compare},
 	{oid: "2.5.13.30", name: "objectIdentifierFirstComponentMatch", syntax: syntaxOID, family: otherFamily, norm: normFirstOID},
-	{oid: "2.5.13.34", name: "certificateExactMatch", syntax: syntaxCertMatch, family: otherFamily, norm: normOctets},
+	{oid: "2.5.13.34", name: "certificateExactMatch", syntax: syntaxCertMatch, family: otherFamily, norm: normCertificate},
 	{oid: "2.5.13.38", name: "certificateListExactMatch", syntax: syntaxCRLMatch, family: otherFamily, norm: normOctets},
 	{oid: "1.3.6.1.4.1.1466.109.114.1", name: "caseExactIA5Match", syntax: syntaxIA5, family: ia5Family, norm: normExactIA5},
 	{oid: "1.3.6.1.4.1.1466.109.114.2", name: "caseIgnoreIA5Match", syntax: syntaxIA5, family: ia5Family, norm: normFoldIA5},
@@ -154,6 +154,14 @@ func normFoldIA5(_ *catalog, v string) (string, bool) { return squeeze(strings.T
 func normExactIA5(_ *catalog, v string) (string, bool) { return squeeze(v), plain(v) }
 
 func normOctets(_ *catalog, v string) (string, bool) { return v, true }
+
+// normCertificate makes one form of certificates and of assertions about them.
+func normCertificate(c *catalog, v string) (string, bool) {
+	if strings.HasPrefix(v, "{") {
+		return c.certificateAssertion(v)
+	}
+	return c.certificateForm(v), true
+}
 
 func normDN(c *catalog, v string) (string, bool) {
 	d, err := c.parseDN(v)

@@ -21,6 +21,8 @@ type change struct {
 	desc   description
 	values [][]byte
 	hashed bool // values are passwords that we have hashed ourselves
+	plain  bool // values are passwords in clear, whatever they look like
+	proved bool // the old password came along and was right
 }
 
 // Modify applies the changes to an entry in their order, all or none.
@@ -32,6 +34,12 @@ func (t *Tree) Modify(ctx context.Context, who Subject, name string, changes []C
 	}
 	list, err := t.prepare(changes)
 	if err != nil {
+		return err
+	}
+	if j.restricted && slices.ContainsFunc(list, func(c change) bool { return !c.touchesPassword() && !c.desc.typ.Operational() }) {
+		return errMustChange
+	}
+	if err := t.prove(ctx, j, d, list); err != nil {
 		return err
 	}
 	x := t.extend(j, d, extra)
@@ -56,12 +64,10 @@ func (t *Tree) target(j *judge, name, verb string) (dn, error) {
 	return d, nil
 }
 
-// change makes the plan and commits it, and calls then before anybody else can change anything, with nobody else changing anything in between. Clear passwords in list are
-// hashed first, outside of the lock and only if the plan would succeed: hashing costs more than all the rest.
+// change makes the plan and commits it, with nobody else changing anything in between, and calls then before anybody else
+// can. Clear passwords in list are hashed first, outside of the lock and only if the plan would succeed: hashing costs more than all the rest.
 func (t *Tree) change(ctx context.Context, j *judge, list []change, plan func() ([]edit, error), then ...func([]edit)) error {
-	if n := clearPasswords(list); n > maxPasswords {
-		return refuse(codeAdminLimit, "more than %d passwords", maxPasswords)
-	} else if n > 0 {
+	if slices.ContainsFunc(list, func(c change) bool { return len(c.values) > 0 && c.clear(0) }) {
 		if _, err := plan(); err != nil {
 			return err
 		}
@@ -83,18 +89,7 @@ func (t *Tree) change(ctx context.Context, j *judge, list []change, plan func() 
 // clear reports whether value n is a password that is not hashed.
 func (c change) clear(n int) bool {
 	return c.desc.typ.Name() == schema.AttrUserPassword && !c.hashed && (c.op == AddValues || c.op == ReplaceValues) &&
-		!hasScheme(string(c.values[n]))
-}
-
-func clearPasswords(list []change) (count int) {
-	for _, c := range list {
-		for n := range c.values {
-			if c.clear(n) {
-				count++
-			}
-		}
-	}
-	return count
+		(c.plain || !hasScheme(string(c.values[n])))
 }
 
 // hashAll hashes the clear passwords. Other stored forms stay: the plan has found that the subject may store them.
@@ -167,7 +162,9 @@ func (t *Tree) planModify(j *judge, d dn, list []change) ([]edit, error) {
 			return nil, err
 		}
 	}
-	t.stampPassword(after, list)
+	if err := t.stampPassword(j, v, after, list); err != nil {
+		return nil, err
+	}
 	if err := t.judgeEntry(v.record, after, list); err != nil {
 		return nil, err
 	}
@@ -191,7 +188,7 @@ func (c change) mayStore(j *judge, p place) error {
 		return nil
 	}
 	for _, v := range c.values {
-		if !hasScheme(string(v)) {
+		if c.plain && !c.hashed || !hasScheme(string(v)) {
 			if len(v) == 0 || len(v) > MaxPassword {
 				return refuse(codeConstraint, "userPassword: length not between 1 and %d", MaxPassword)
 			}

@@ -10,39 +10,54 @@ import (
 )
 
 // Bind checks a password against the entry's (RFC 4511 section 4.2, simple). The empty name with the empty password is
-// anonymous. A wrong password, a name that has no entry and an entry without a password are all result 49 after the same
-// work; the right password of an account that is not active is 53; an empty password with a name is 53, since many clients take its success for a proof.
-func (t *Tree) Bind(ctx context.Context, name string, password []byte) (Subject, error) {
+// anonymous. A wrong password, a name that has no entry, an entry without a password and an account that the policy has
+// locked are all result 49 after the same work; the right password of an account that is not active is 53; an empty
+// password with a name is 53, since many clients take its success for a proof. The notice is the policy's, for who asked
+// for it, with a refusal too.
+func (t *Tree) Bind(ctx context.Context, name string, password []byte) (Subject, Notice, error) {
 	d, err := t.catalog.parseDN(name)
 	switch {
 	case err != nil:
-		return Subject{}, err
+		return Subject{}, Notice{}, err
 	case len(password) > 0:
 	case len(d.rdns) == 0:
-		return Subject{}, nil
+		return Subject{}, Notice{}, nil
 	default:
-		return Subject{}, refuse(codeUnwilling, "unauthenticated bind (name without password) disallowed")
+		return Subject{}, Notice{}, refuse(codeUnwilling, "unauthenticated bind (name without password) disallowed")
 	}
-	var values [][]byte
 	id, _ := t.find(d)
-	v, err := t.view(id)
+	v, values, err := t.proofs(id)
 	if err != nil {
-		return Subject{}, err
-	}
-	if v != nil && v.may(t.judge(Subject{}), passwordKey, auth) {
-		values = v.passwords()
+		return Subject{}, Notice{}, err
 	}
 	ok, err := t.verify(ctx, values, password)
-	if err != nil {
-		return Subject{}, err
+	switch {
+	case err != nil:
+		return Subject{}, Notice{}, err
+	case !ok && len(values) > 0:
+		if err := t.noteFailure(id); err != nil {
+			return Subject{}, Notice{}, err
+		}
+		fallthrough
+	case !ok:
+		return Subject{}, Notice{}, refuse(codeCredentials, "invalid credentials")
+	case !v.active():
+		return Subject{}, Notice{}, refuse(codeUnwilling, "the account may not log in")
 	}
-	if !ok {
-		return Subject{}, refuse(codeCredentials, "invalid credentials")
+	return t.admit(id)
+}
+
+// proofs returns an entry, nil for none, and the stored passwords of which one opens it.
+func (t *Tree) proofs(id uint32) (*view, [][]byte, error) {
+	v, err := t.view(id)
+	if err != nil || v == nil || !v.may(t.judge(Subject{}), passwordKey, auth) {
+		return v, nil, err
 	}
-	if !v.active() {
-		return Subject{}, refuse(codeUnwilling, "the account may not log in")
+	p, err := t.policyOf(v)
+	if err != nil || p.locked(v, t.opts.Now()) {
+		return v, nil, err
 	}
-	return Subject{DN: v.text}, nil
+	return v, v.passwords(), nil
 }
 
 // active reports whether the entry may log in: an account that is disabled is so for the directory too, and only who
@@ -155,11 +170,12 @@ func (t *Tree) SetPassword(ctx context.Context, who Subject, name string, old, p
 	if len(password) == 0 || len(password) > MaxPassword {
 		return nil, refuse(codeConstraint, "password length not between 1 and %d", MaxPassword)
 	}
-	stored, err := t.hash(ctx, password)
-	if err != nil {
+	list := []change{{
+		op: ReplaceValues, desc: t.catalog.plain[schema.AttrUserPassword], values: [][]byte{password}, plain: true, proved: old != nil,
+	}}
+	if err := t.prove(ctx, j, d, list); err != nil {
 		return nil, err
 	}
-	list := []change{{op: ReplaceValues, desc: t.catalog.plain[schema.AttrUserPassword], values: [][]byte{stored}, hashed: true}}
 	if err := t.change(ctx, j, list, func() ([]edit, error) { return t.planModify(j, d, list) }); err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func TestBind(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := tree.Bind(t.Context(), tt.dn, []byte(tt.password))
+			got, _, err := tree.Bind(t.Context(), tt.dn, []byte(tt.password))
 			if got != (Subject{DN: tt.who}) || codeOf(err) != tt.code {
 				t.Errorf("Bind = %+v, %v; want %q, code %d", got, err, tt.who, tt.code)
 			}
@@ -54,7 +54,7 @@ func TestRefusedBindsCostTheSame(t *testing.T) {
 		least := time.Hour
 		for range 3 {
 			began := time.Now()
-			if _, err := tree.Bind(t.Context(), dn, []byte("wrong")); codeOf(err) != codeCredentials {
+			if _, _, err := tree.Bind(t.Context(), dn, []byte("wrong")); codeOf(err) != codeCredentials {
 				t.Fatalf("%s: %v", dn, err)
 			}
 			least = min(least, time.Since(began))
@@ -73,11 +73,11 @@ func TestBindWaitsForItsTurn(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := tree.Bind(ctx, bob, []byte("bobpw")); codeOf(err) != codeUnavailable {
+	if _, _, err := tree.Bind(ctx, bob, []byte("bobpw")); codeOf(err) != codeUnavailable {
 		t.Errorf("with all turns taken: %v, want code %d", err, codeUnavailable)
 	}
 	<-tree.hashing
-	if _, err := tree.Bind(t.Context(), bob, []byte("bobpw")); err != nil {
+	if _, _, err := tree.Bind(t.Context(), bob, []byte("bobpw")); err != nil {
 		t.Errorf("with a turn free: %v", err)
 	}
 }
@@ -91,11 +91,11 @@ func TestSetPassword(t *testing.T) {
 		old, new string // "-" = not given
 		code     int
 	}{
-		{"the own, by default", as(bob), "", "-", "new", 0},
-		{"the own, with the old one", as(bob), bob, "bobpw", "new", 0},
+		{"the own, by default", as(bob), "", "-", "new-password", 0},
+		{"the own, with the old one", as(bob), bob, "bobpw", "new-password", 0},
 		{"the own, with a wrong old one", as(bob), bob, "x", "new", codeUnwilling},
 		{"generated", as(bob), bob, "-", "-", 0},
-		{"by an administrator", as(carol), bob, "-", "new", 0},
+		{"by an administrator", as(carol), bob, "-", "new-password", 0},
 		{"by the local administrator", root, bob, "-", "new", 0},
 		{"a password that looks stored is one in clear", as(bob), bob, "-", "{SSHA}abc", 0},
 		{"by somebody else", as(alice), bob, "-", "new", codeNoObject},
@@ -131,7 +131,7 @@ func TestSetPassword(t *testing.T) {
 			default:
 				works = tt.new
 			}
-			if _, err := tree.Bind(t.Context(), bob, []byte(works)); err != nil {
+			if _, _, err := tree.Bind(t.Context(), bob, []byte(works)); err != nil {
 				t.Errorf("bind with %q afterwards: %v", works, err)
 			}
 		})
@@ -160,9 +160,9 @@ func TestPeers(t *testing.T) {
 		uid, gid int
 		want     Subject
 	}{
-		{0, 0, Subject{"gidNumber=0+uidNumber=0,cn=peercred,cn=external,cn=auth", true}},
-		{901, 5, Subject{"gidNumber=5+uidNumber=901,cn=peercred,cn=external,cn=auth", true}},
-		{1000, 0, Subject{"gidNumber=0+uidNumber=1000,cn=peercred,cn=external,cn=auth", false}},
+		{0, 0, Subject{DN: "gidNumber=0+uidNumber=0,cn=peercred,cn=external,cn=auth", Admin: true}},
+		{901, 5, Subject{DN: "gidNumber=5+uidNumber=901,cn=peercred,cn=external,cn=auth", Admin: true}},
+		{1000, 0, Subject{DN: "gidNumber=0+uidNumber=1000,cn=peercred,cn=external,cn=auth", Admin: false}},
 	}
 	for _, tt := range tests {
 		if got := tree.Peer(tt.uid, tt.gid); got != tt.want {

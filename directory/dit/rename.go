@@ -10,6 +10,9 @@ import (
 // and names that other entries refer to follow. With deleteOld the values of the old RDN leave the entry.
 func (t *Tree) Rename(ctx context.Context, who Subject, name, newRDN string, deleteOld bool, newSuperior string, extra ...*Extra) error {
 	j := t.judge(who)
+	if j.restricted {
+		return errMustChange
+	}
 	d, err := t.target(j, name, "renaming")
 	if err != nil {
 		return err

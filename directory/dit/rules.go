@@ -36,7 +36,8 @@ var (
 
 // accessRules are the rights of everybody but the local administrator, who has all. The root DSE and cn=Subschema are
 // outside: everybody reads them. They are the rules of the reference configuration of slapd, in its order; where that
-// names a group, these name the right that the group gives.
+// names a group, these name the right that the group gives. What slapd needs to ask itself, when it maps a certificate or
+// an authorization identity to an entry, is not in: nobody else can tell the difference.
 var accessRules = []rule{
 	{
 		name:  "a protected password is set by its holder and by administrators",
@@ -124,12 +125,6 @@ var accessRules = []rule{
 		where: []region{{SingleLevel, "ou=groups"}, {SingleLevel, "ou=roles"}},
 		attrs: []string{theEntry, schema.AttrCn, schema.AttrMail},
 		by:    []grant{{frontend, readable}, {admins, writable}, {addressOperator, readable}, {auditor, readable}},
-	},
-	{
-		name:  "a certificate finds its holder",
-		where: ofPeople,
-		attrs: []string{schema.AttrDpCertEmail},
-		by:    []grant{{admins, writable}, {self, readable}, {frontend, readable}, {auditor, readable}, {anonymous, provable}},
 	},
 	{
 		name: "the rest: the own entry is readable, the frontend and auditors read all, administrators write all",

@@ -71,6 +71,9 @@ func (s *searching) prepare() (root *view, err error) {
 		}
 		return v, nil
 	}
+	if s.judge.restricted {
+		return nil, errMustChange
+	}
 	if root, err = s.tree.entry(s.judge, base); err != nil {
 		return nil, err
 	}

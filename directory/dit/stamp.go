@@ -1,7 +1,6 @@
 package dit
 
 import (
-	"slices"
 	"strings"
 	"time"
 
@@ -43,31 +42,33 @@ func (t *Tree) stamp(r *record, j *judge) {
 	t.set(r, schema.AttrModifyTimestamp, now.Format(timeLayout))
 }
 
-// stampPassword keeps the time of the last change of a password.
-func (t *Tree) stampPassword(r *record, list []change) {
-	touched := slices.ContainsFunc(list, func(c change) bool { return c.desc.typ.Name() == schema.AttrUserPassword })
-	switch {
-	case !touched:
-	case r.hasType(t.catalog.typ(schema.AttrUserPassword)):
-		t.set(r, schema.AttrPwdChangedTime, t.opts.Now().UTC().Format(timeLayout))
-	default:
-		t.set(r, schema.AttrPwdChangedTime, "")
-	}
-}
-
 // set replaces a single value; an empty one removes the attribute.
 func (t *Tree) set(r *record, name, value string) {
-	d := t.catalog.plain[name]
 	if value == "" {
-		r.attrs = slices.DeleteFunc(r.attrs, func(a attribute) bool { return a.text == d.text })
+		t.setAll(r, name, nil)
 		return
 	}
-	values := [][]byte{[]byte(value)}
+	t.setAll(r, name, [][]byte{[]byte(value)})
+}
+
+// setAll replaces all values; none removes the attribute.
+func (t *Tree) setAll(r *record, name string, values [][]byte) {
+	d := t.catalog.plain[name]
 	if a := r.find(d); a != nil {
 		a.values = values
+		r.tidy()
 		return
 	}
-	r.attrs = append(r.attrs, attribute{d, values})
+	r.put(attribute{d, values})
+}
+
+// addValue adds a value that is not there.
+func (t *Tree) addValue(r *record, name string, value []byte) {
+	var values [][]byte
+	if a := r.find(t.catalog.plain[name]); a != nil {
+		values = a.values
+	}
+	t.setAll(r, name, append(values, value))
 }
 
 // nextCSN returns a time later than that of every change before, also when the clock goes backwards.

@@ -17,24 +17,25 @@ import (
 const external = "EXTERNAL"
 
 // bind says who the client is from now on (RFC 4511 section 4.2).
-func (s *session) bind(ctx context.Context, req *ldapwire.BindRequest) error {
-	who, err := s.authenticate(ctx, req)
+func (s *session) bind(ctx context.Context, req *ldapwire.BindRequest) (dit.Notice, error) {
+	who, notice, err := s.authenticate(ctx, req)
 	if err != nil {
 		s.brakeFor(ctx, err)
-		return err
+		return notice, err
 	}
 	s.who = who
-	return nil
+	return notice, nil
 }
 
-func (s *session) authenticate(ctx context.Context, req *ldapwire.BindRequest) (dit.Subject, error) {
+func (s *session) authenticate(ctx context.Context, req *ldapwire.BindRequest) (who dit.Subject, notice dit.Notice, err error) {
 	switch {
 	case req.Version != 3:
-		return dit.Subject{}, &dit.Error{Code: ldap.LDAPResultProtocolError, Text: "version 3 is spoken here"}
+		return who, notice, &dit.Error{Code: ldap.LDAPResultProtocolError, Text: "version 3 is spoken here"}
 	case req.Mechanism != "":
-		return s.sasl(ctx, req)
+		who, err = s.sasl(ctx, req)
+		return who, notice, err
 	case len(req.Password) > 0 && !s.peer.Private():
-		return dit.Subject{}, &dit.Error{Code: ldap.LDAPResultConfidentialityRequired, Text: "no passwords in the clear: use StartTLS"}
+		return who, notice, &dit.Error{Code: ldap.LDAPResultConfidentialityRequired, Text: "no passwords in the clear: use StartTLS"}
 	}
 	return s.server.tree.Bind(ctx, req.Name, req.Password)
 }

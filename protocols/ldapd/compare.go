@@ -18,5 +18,5 @@ func (s *session) compare(ctx context.Context, op *operation, req *ldapwire.Comp
 	default:
 		r.Code = ldap.LDAPResultCompareFalse
 	}
-	s.answer(op, r)
+	s.answer(op, r, ext.objection(err)...)
 }

@@ -20,7 +20,7 @@ const (
 	proxiedAuthorization = "2.16.840.1.113730.3.4.18"  // RFC 4370
 	relax                = "1.3.6.1.4.1.4203.666.5.12" // draft-zeilenga-ldap-relax, of an add only
 	syncRequest          = "1.3.6.1.4.1.4203.1.9.1.1"  // RFC 4533
-	passwordPolicy       = "1.3.6.1.4.1.42.2.27.8.5.1" // draft-behera-ldap-password-policy: only asks that we tell more
+	passwordPolicy       = "1.3.6.1.4.1.42.2.27.8.5.1" // draft-behera-ldap-password-policy: asks that we say what the policy has against it
 )
 
 // controls has each control with the operations it makes sense for.
@@ -90,6 +90,7 @@ type extensions struct {
 	subentries bool // these and nothing else
 	proxied    bool
 	authzID    string // with proxied
+	policy     bool   // say what the password policy has against it
 	dit.Extra
 }
 
@@ -152,6 +153,8 @@ func (e *extensions) read(c ldapwire.Control, limits ldapwire.Limits) (err error
 			return errors.New("it must be critical and have a value")
 		}
 		e.proxied, e.authzID = true, string(c.Value)
+	case passwordPolicy:
+		e.policy = true
 	case relax:
 		e.Relax = true
 	case syncRequest:

@@ -19,7 +19,7 @@ const (
 )
 
 // extended carries out one of the operations that have a name instead of a tag (RFC 4511 section 4.12).
-func (s *session) extended(ctx context.Context, op *operation, req *ldapwire.ExtendedRequest) {
+func (s *session) extended(ctx context.Context, op *operation, req *ldapwire.ExtendedRequest, ext extensions) {
 	var value []byte
 	var err error
 	switch req.OID {
@@ -38,7 +38,7 @@ func (s *session) extended(ctx context.Context, op *operation, req *ldapwire.Ext
 		err = &dit.Error{Code: ldap.LDAPResultProtocolError, Text: "extended operation is unknown"}
 	}
 	r := s.result(op, err)
-	s.end(op, r, ldapwire.AppendExtended(nil, op.ID, r, "", value))
+	s.end(op, r, ldapwire.AppendExtended(nil, op.ID, r, "", value, ext.objection(err)...))
 }
 
 // passwordModify changes a password; without a new one the directory makes one, which is the value of the response.

@@ -35,13 +35,14 @@ func (s *session) perform(ctx context.Context, op *operation, refused *dit.Error
 	}
 	switch req := op.Request.(type) {
 	case *ldapwire.BindRequest:
-		s.answer(op, s.result(op, s.bind(ctx, req)))
+		notice, err := s.bind(ctx, req)
+		s.answer(op, s.result(op, err), ext.notice(notice, req)...)
 	case *ldapwire.SearchRequest:
 		s.search(ctx, op, req.SearchRequest, ext)
 	case *ldapwire.CompareRequest:
 		s.compare(ctx, op, req, ext)
 	case *ldapwire.ExtendedRequest:
-		s.extended(ctx, op, req)
+		s.extended(ctx, op, req, ext)
 	default:
 		s.change(ctx, op, ext)
 	}
@@ -61,7 +62,7 @@ func (s *session) change(ctx context.Context, op *operation, ext extensions) {
 		err = s.rename(ctx, op, req, ext)
 	}
 	if err != nil {
-		s.answer(op, s.result(op, err))
+		s.answer(op, s.result(op, err), ext.objection(err)...)
 		return
 	}
 	s.answer(op, ldapwire.Result{}, ext.readings()...)
@@ -99,7 +100,7 @@ func (s *session) result(op *operation, err error) ldapwire.Result {
 	case err == nil:
 		return ldapwire.Result{}
 	case errors.As(err, &refused):
-		return ldapwire.Result(*refused)
+		return ldapwire.Result{Code: refused.Code, Matched: refused.Matched, Text: refused.Text}
 	case errors.Is(err, context.DeadlineExceeded):
 		return ldapwire.Result{Code: ldap.LDAPResultTimeLimitExceeded}
 	case errors.Is(err, context.Canceled):

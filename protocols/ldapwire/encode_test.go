@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/dirpost/dirpost/directory/dit"
 	ber "github.com/go-asn1-ber/asn1-ber"
@@ -26,6 +27,10 @@ func TestAppendResult(t *testing.T) {
 			"301b 020101 6b07 0a0100 0400 0400 a00d 300b 0403312e32 0101ff 040176"},
 		{"extended", AppendExtended(nil, 0, Result{Code: 2}, "1.2", []byte{}), "3013 020100 780e 0a0102 0400 0400 8a03312e32 8b00"},
 		{"extended without either", AppendExtended(nil, 1, Result{}, "", nil), "300c 020101 7807 0a0100 0400 0400"},
+		{"the policy has nothing to say", EncodeNotice(dit.Notice{}), "3000"},
+		{"the password expires in 300 seconds", EncodeNotice(dit.Notice{Expires: 5 * time.Minute}), "3006 a004 8002012c"},
+		{"the last grace login", EncodeNotice(dit.Notice{Expired: true}), "3005 a003 810100"},
+		{"must change", EncodeNotice(dit.Notice{Error: dit.ChangeAfterReset}), "3003 810102"},
 		{"page", EncodePage(0, []byte("ab")), "3007 020100 04026162"},
 		{"generated password", EncodePasswordModify([]byte("ab")), "3004 80026162"},
 	}

@@ -1,6 +1,10 @@
 package ldapwire
 
-import "github.com/dirpost/dirpost/directory/dit"
+import (
+	"time"
+
+	"github.com/dirpost/dirpost/directory/dit"
+)
 
 // The values that controls and extended operations carry are BER of their own, packed into an octet string. Their
 // faults are faults of the value, not of the message: the operation is refused and the session goes on.
@@ -69,6 +73,27 @@ func EncodePasswordModify(generated []byte) []byte {
 	w := builder{}
 	seq := w.open(tagSequence)
 	octets(&w, context, generated)
+	w.close(seq)
+	return w.b
+}
+
+// EncodeNotice makes the value of the control that answers the one for the password policy
+// (draft-behera-ldap-password-policy-11 section 6.2): a warning or none, and an error or none.
+func EncodeNotice(n dit.Notice) []byte {
+	w := builder{}
+	seq := w.open(tagSequence)
+	if n.Expires > 0 || n.Expired {
+		warning := w.open(context | constructed)
+		if n.Expired {
+			w.integer(context|1, int64(n.Grace))
+		} else {
+			w.integer(context, int64(n.Expires/time.Second))
+		}
+		w.close(warning)
+	}
+	if n.Error != dit.NoPolicyError {
+		w.integer(context|1, int64(n.Error-1))
+	}
 	w.close(seq)
 	return w.b
 }
