@@ -4,7 +4,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"math/big"
-	"regexp"
 	"strings"
 )
 
@@ -53,19 +52,59 @@ func nameText(name pkix.RDNSequence) string {
 	return strings.Join(levels, ",")
 }
 
-// exactAssertion is the form of RFC 4523 section 2.1: { serialNumber 1, issuer rdnSequence:"cn=..." }, in either order.
-var exactAssertion = regexp.MustCompile(`^\{ *(?:serialNumber ([0-9]{1,60}) *, *issuer +(?:rdnSequence:)?"((?:[^"]|"")*)"|` +
-	`issuer +(?:rdnSequence:)?"((?:[^"]|"")*)" *, *serialNumber ([0-9]{1,60})) *\}$`)
+// certificateAssertion reads the form of RFC 4523 section 2.1, { serialNumber 1, issuer rdnSequence:"cn=..." }, with its two
+// parts in either order.
+func (c *catalog) certificateAssertion(v string) (form string, ok bool) {
+	v, open := strings.CutPrefix(v, "{")
+	v, closed := strings.CutSuffix(v, "}")
+	if !open || !closed || len(v) > maxDN {
+		return "", false
+	}
+	var serial *big.Int
+	var issuer dn
+	for range 2 {
+		word, rest, _ := strings.Cut(strings.TrimLeft(v, " "), " ")
+		rest = strings.TrimLeft(rest, " ")
+		switch {
+		case word == "serialNumber" && serial == nil:
+			digits := rest[:len(rest)-len(strings.TrimLeft(rest, "0123456789"))]
+			if serial, ok = new(big.Int).SetString(digits, 10); !ok || len(digits) > maxSerial {
+				return "", false
+			}
+			v = rest[len(digits):]
+		case word == "issuer" && issuer.norm == "":
+			name, after, ok := quoted(strings.TrimPrefix(rest, "rdnSequence:"))
+			d, err := c.parseDN(name)
+			if !ok || err != nil {
+				return "", false
+			}
+			issuer, v = d, after
+		default:
+			return "", false
+		}
+		v = strings.TrimPrefix(strings.TrimLeft(v, " "), ",")
+	}
+	return serial.String() + "$" + issuer.norm, serial != nil && issuer.norm != "" && strings.Trim(v, " ") == ""
+}
 
-func (c *catalog) certificateAssertion(v string) (string, bool) {
-	m := exactAssertion.FindStringSubmatch(v)
-	if m == nil {
-		return "", false
+// maxSerial bounds the digits of a serial number: RFC 5280 section 4.1.2.2 allows 20 octets.
+const maxSerial = 60
+
+// quoted reads a string in quotes, where two quotes stand for one.
+func quoted(s string) (text, rest string, ok bool) {
+	s, ok = strings.CutPrefix(s, `"`)
+	if !ok {
+		return "", "", false
 	}
-	serial, ok := new(big.Int).SetString(m[1]+m[4], 10)
-	issuer, err := c.parseDN(strings.ReplaceAll(m[2]+m[3], `""`, `"`))
-	if !ok || err != nil {
-		return "", false
+	for {
+		part, after, found := strings.Cut(s, `"`)
+		if !found {
+			return "", "", false
+		}
+		text += part
+		if s, found = strings.CutPrefix(after, `"`); !found {
+			return text, after, true
+		}
+		text += `"`
 	}
-	return serial.String() + "$" + issuer.norm, true
 }

@@ -48,7 +48,6 @@ type world struct {
 	root      func(*ldap.Conn) error
 	passwords map[string]string
 	conns     map[string]*ldap.Conn
-	generated string
 	der       []byte // a certificate for bob
 }
 
