@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +45,15 @@ func TestForeignPrograms(t *testing.T) {
 		{"delivers under a name without a unique part", func(l *lab, _ maildir.Dir, _, _ string) {
 			l.drop("ann", "INBOX", maildir.Cur, ":2,F", "hello\n")
 		}, "1() 2(S) 4(F)"},
+		{"leaves an empty file", func(l *lab, _ maildir.Dir, _, _ string) {
+			l.drop("ann", "INBOX", maildir.New, "1700000000.empty.host", "")
+		}, "1() 2(S) 4()"},
+		{"leaves a huge file", func(l *lab, dir maildir.Dir, _, _ string) {
+			temp := filepath.Join(dir.Tmp(), "huge")
+			l.must(os.WriteFile(temp, nil, 0o600))
+			l.must(os.Truncate(temp, 100<<20)) // takes no room
+			l.must(os.Rename(temp, dir.Path(maildir.New, "1700000000.huge.host")))
+		}, "1() 2(S) 4()"},
 		{"leaves a hidden file", func(l *lab, dir maildir.Dir, _, _ string) {
 			l.must(os.WriteFile(dir.Path(maildir.New, ".hidden"), []byte("x"), 0o600))
 		}, "1() 2(S)"},

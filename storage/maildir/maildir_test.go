@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -221,6 +222,34 @@ func TestLinkAcrossFileSystems(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(d.Tmp()); len(entries) > 0 || err != nil {
 		t.Errorf("tmp holds %v, %v; want nothing", entries, err)
+	}
+}
+
+// A file that has as many names as the file system allows is copied. Few file systems allow less than this test tries.
+func TestLinkTooMany(t *testing.T) {
+	t.Parallel()
+	d := newDir(t)
+	src := filepath.Join(t.TempDir(), "src")
+	write(t, src, "hello")
+	links := t.TempDir()
+	for i := 0; ; i++ {
+		err := os.Link(src, filepath.Join(links, strconv.Itoa(i)))
+		if errors.Is(err, unix.EMLINK) {
+			break
+		}
+		must(t, err)
+		if i == 70_000 {
+			t.Log("this file system allows more links, so there is no limit to meet")
+			return
+		}
+	}
+	must(t, d.Link(src, New, "a"))
+	first, err := os.Stat(src)
+	must(t, err)
+	second, err := os.Stat(d.Path(New, "a"))
+	must(t, err)
+	if text, err := os.ReadFile(d.Path(New, "a")); os.SameFile(first, second) || string(text) != "hello" {
+		t.Errorf("the same file: %v; read %q, %v", os.SameFile(first, second), text, err)
 	}
 }
 
