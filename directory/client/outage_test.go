@@ -3,9 +3,11 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -314,6 +316,11 @@ func TestImpatientCaller(t *testing.T) {
 		if err := syscall.Kill(s.Pid(), sig); err != nil {
 			t.Fatal(err)
 		}
+		for begin := time.Now(); stopped(t, s.Pid()) != (sig == syscall.SIGSTOP); time.Sleep(time.Millisecond) {
+			if time.Since(begin) > 10*time.Second {
+				t.Fatalf("slapd does not heed %v", sig)
+			}
+		}
 	}
 	freeze(syscall.SIGSTOP)
 	var pings sync.WaitGroup
@@ -343,4 +350,24 @@ func TestImpatientCaller(t *testing.T) {
 	if got := p.count(); before != 2 || got != before {
 		t.Errorf("%d connections, then %d; want 2 and no new one", before, got)
 	}
+}
+
+// stopped reports whether every thread of a process is: a signal takes its time.
+func stopped(t *testing.T, pid int) bool {
+	t.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range threads {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return false
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		if !strings.HasPrefix(rest, "T") {
+			return false
+		}
+	}
+	return true
 }
