@@ -298,9 +298,14 @@ func (tx *tx) remove(sub maildir.Sub, file string) error {
 	return nil
 }
 
-// sync makes durable what the batch did. The directory that files come into goes first: should the power fail between
+// sync makes durable what the batch did, and the folder itself, which somebody may just have made. The directory that files come into goes first: should the power fail between
 // the two, a file has two names rather than none.
 func (tx *tx) sync() error {
+	if h := tx.box.home; tx.dirty != [2]bool{} && h.treeIsUnsynced() {
+		if err := h.syncTree(); err != nil {
+			return err
+		}
+	}
 	for _, sub := range [2]maildir.Sub{maildir.Cur, maildir.New} {
 		if !tx.dirty[sub] {
 			continue

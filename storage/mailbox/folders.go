@@ -209,10 +209,11 @@ func (h *home) create(ctx context.Context, name, use string) error {
 	if err := m.write(aside); err != nil {
 		return err
 	}
+	h.changeTree()
 	if err := os.Rename(string(aside), h.inbox().File(dir)); err != nil {
 		return err
 	}
-	return maildir.SyncDir(string(h.inbox()))
+	return h.syncTree()
 }
 
 // banish ends the box of a folder that another program has removed, so that it does not take a new one for its own.
@@ -287,6 +288,7 @@ func (h *home) delete(ctx context.Context, name string) error {
 	}
 	grave := h.inbox().File(deletedPrefix + filepath.Base(unique))
 	err = b.wait(ctx, &op{alone: true, run: func(tx *tx) error {
+		h.changeTree()
 		if err := os.Rename(string(b.dir), grave); err != nil {
 			return noMailbox(err)
 		}
@@ -301,7 +303,7 @@ func (h *home) delete(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := maildir.SyncDir(string(h.inbox())); err != nil {
+	if err := h.syncTree(); err != nil {
 		return err
 	}
 	return errors.Join(os.RemoveAll(grave), os.RemoveAll(b.cache))

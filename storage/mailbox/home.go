@@ -63,6 +63,9 @@ type home struct {
 	used    time.Time     // guarded by store.mu: when users became 0
 	leaving chan struct{} // guarded by store.mu: not nil while it is thrown out, closed after that
 
+	tree                     sync.Mutex // guards what follows
+	treeChanges, treeDurable uint64     // of the names of folders: how many, and how many of them are durable
+
 	admin   sync.Mutex // creation, removal and renaming of folders take turns, as do subscriptions
 	counter sync.Mutex // of UIDVALIDITY
 
@@ -141,6 +144,33 @@ func (s *Store) release(h *home) {
 // inbox is the Maildir of the home.
 func (h *home) inbox() maildir.Dir {
 	return maildir.Dir(filepath.Join(h.store.opts.Homes, h.id, "Maildir"))
+}
+
+// changeTree notes that names of folders are about to change.
+func (h *home) changeTree() {
+	h.tree.Lock()
+	defer h.tree.Unlock()
+	h.treeChanges++
+}
+
+// syncTree makes the names of the folders durable. Until it succeeds nothing in any of them is told to be: see tx.sync.
+func (h *home) syncTree() error {
+	h.tree.Lock()
+	now := h.treeChanges
+	h.tree.Unlock()
+	if err := maildir.SyncDir(string(h.inbox())); err != nil {
+		return err
+	}
+	h.tree.Lock()
+	defer h.tree.Unlock()
+	h.treeDurable = max(h.treeDurable, now)
+	return nil
+}
+
+func (h *home) treeIsUnsynced() bool {
+	h.tree.Lock()
+	defer h.tree.Unlock()
+	return h.treeDurable != h.treeChanges
 }
 
 // deletedPrefix starts the names of folders that are deleted but not yet removed.
@@ -254,6 +284,7 @@ func (h *home) box(name string) (*box, error) {
 	if b := h.boxes[dir]; b != nil {
 		return b, nil
 	}
+	h.changeTree() // whoever made the folder may not have synced it
 	b = &box{home: h, name: name, dir: path, cache: h.cacheDir(dir)}
 	h.boxes[dir] = b
 	return b, nil

@@ -71,12 +71,13 @@ func (h *home) rename(ctx context.Context, from, to string) error {
 	if err != nil {
 		return err
 	}
+	h.changeTree()
 	for _, r := range plan {
 		if err := h.renameOne(ctx, r); err != nil {
-			return errors.Join(err, maildir.SyncDir(string(h.inbox())))
+			return errors.Join(err, h.syncTree())
 		}
 	}
-	return maildir.SyncDir(string(h.inbox()))
+	return h.syncTree()
 }
 
 // planRename lists the folders to rename, after checking that each can be.

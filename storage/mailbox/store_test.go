@@ -243,3 +243,31 @@ func TestFailingSync(t *testing.T) {
 		t.Errorf("the next UID = %d; want 3: that of the failure is burnt", got)
 	}
 }
+
+// TestUnsyncedTree: a folder whose name is not durable yet, because the sync failed behind its creation or another program
+// made it, is made so before a message in it is said to be there.
+func TestUnsyncedTree(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.append("ann", "INBOX", "one", AppendOptions{})
+	live, err := l.store.home(t.Context(), "ann")
+	l.must(err)
+	defer l.store.release(live)
+	if live.treeIsUnsynced() {
+		t.Error("after an append the names of folders are not durable")
+	}
+	live.changeTree() // as CREATE does, whose sync then fails
+	if !live.treeIsUnsynced() {
+		t.Error("a change is not noted")
+	}
+	l.append("ann", "INBOX", "two", AppendOptions{})
+	if live.treeIsUnsynced() {
+		t.Error("a message was acknowledged in a folder whose name is not durable")
+	}
+	l.must(l.home("ann").Create(t.Context(), "x", ""))
+	l.must(l.home("ann").Rename(t.Context(), "x", "y"))
+	l.must(l.home("ann").Delete(t.Context(), "y"))
+	if live.treeIsUnsynced() {
+		t.Error("after CREATE, RENAME and DELETE the names of folders are not durable")
+	}
+}
