@@ -156,9 +156,9 @@ func directoryDeeds() []deed {
 				func() error { return s.demandValue("(ou="+token+")", "ou") }
 		})},
 		{"LDAP password", false, readyLDAP(func(s *powerSite, c *ldap.Conn, token string) (act, holds func() error) {
-			dn := s.addUser(token)
+			s.must(c.Bind(s.addUser(token), alicePassword)) // one that another sets must be changed
 			return func() error {
-				_, err := c.PasswordModify(ldap.NewPasswordModifyRequest(dn, "", token+"-secret"))
+				_, err := c.PasswordModify(ldap.NewPasswordModifyRequest("", alicePassword, token+"-secret"))
 				return err
 			}, func() error { return s.demandLogin(token, token+"-secret") }
 		})},

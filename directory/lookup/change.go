@@ -39,10 +39,14 @@ func ChangeOf(old, now *ldap.Entry) Change {
 	return c
 }
 
-// Matters reports whether the change may be one for who logs in as the account. Servers keep books in the entry as well:
-// the times of wrong passwords, which the next right one takes away.
+// Matters reports whether the change may take something from who is logged in as the account. Another address or quota does
+// not, nor what servers keep in the entry for themselves: the times of wrong passwords, which the next right one takes away.
 func (c Change) Matters() bool {
-	if c.Password || !reflect.DeepEqual(c.Old, c.Now) {
+	old, now := c.Old, c.Now
+	for _, a := range []*directory.Account{&old, &now} {
+		a.Name, a.Mail, a.Addresses, a.SendAddresses, a.Quota = "", directory.Address{}, nil, nil, directory.Quota{}
+	}
+	if c.Password || c.Silences() || !reflect.DeepEqual(old, now) {
 		return true
 	}
 	for _, kind := range Kinds {

@@ -103,6 +103,7 @@ func TestChangedDuringLogin(t *testing.T) {
 	d.Changed(t.Context(), lookup.ChangeOf(ldap.NewEntry("cn=x", map[string][]string{"entryUUID": {"u-9"}}), nil))
 	// Nor does what a server notes for itself, such as that the wrong passwords are forgotten now.
 	d.Changed(t.Context(), lookup.ChangeOf(withUUID("u-2", "entryCSN", "20260101000006.1Z#0"), withUUID("u-2", "entryCSN", "20260101000007.1Z#0")))
+	d.Changed(t.Context(), lookup.ChangeOf(withUUID("u-2"), withUUID("u-2", "entryCSN", "20260101000008.1Z#0", "mailLocalAddress", "ann@example.org more@example.org")))
 	id := directory.Identity{Since: now.Add(-time.Millisecond), Account: directory.Account{Entry: "u-2"}}
 	d.Enter(protocols.Peer{}, directory.IMAP, id, func(why error) { ended <- why })
 	enter(now.Add(time.Millisecond))
