@@ -12,6 +12,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/certname"
 	"github.com/dirpost/dirpost/directory/view"
 	"github.com/dirpost/dirpost/schema"
 )
@@ -52,14 +53,14 @@ func KeysOf(cert *x509.Certificate) CertKeys {
 			k.Emails = append(k.Emails, a.Key())
 		}
 	}
-	issuer, err := nameText(cert.RawIssuer)
+	issuer, err := certname.Text(cert.RawIssuer)
 	if err != nil || issuer == "" {
 		return k
 	}
 	if cert.SerialNumber != nil && cert.SerialNumber.Sign() > 0 {
 		k.IssuerSerial = hex.EncodeToString(cert.SerialNumber.Bytes()) + "$" + issuer
 	}
-	if subject, err := nameText(cert.RawSubject); err == nil && subject != "" {
+	if subject, err := certname.Text(cert.RawSubject); err == nil && subject != "" {
 		k.Subject = subject + "$" + issuer
 	}
 	return k

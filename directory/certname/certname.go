@@ -1,4 +1,8 @@
-package lookup
+// Package certname has the one text that a distinguished name of a certificate has in the directory, whoever wrote it: made
+// from its encoding, or from what other programs print.
+//
+// Start reading at [Text].
+package certname
 
 import (
 	"encoding/asn1"
@@ -31,11 +35,11 @@ type attributeValue struct {
 // A relativeNameSET is a relative name; the ending of its name tells package asn1 that it is a SET.
 type relativeNameSET []attributeValue
 
-// nameText is the one text of a distinguished name in a certificate, made from its encoding: the string of RFC 4514 with
+// Text is the one text of a distinguished name in a certificate, made from its encoding: the string of RFC 4514 with
 // the last relative name first and no blanks between them, types by the names above, other types by number with their
 // encoding in hex (section 2.4), values as text whatever string type they have. It equals what OpenSSL prints with
 // -nameopt RFC2253,-esc_msb. crypto/x509/pkix is not used: it prints emailAddress by number. An empty name is "".
-func nameText(der []byte) (string, error) {
+func Text(der []byte) (string, error) {
 	var names []relativeNameSET
 	rest, err := asn1.Unmarshal(der, &names)
 	if err != nil {

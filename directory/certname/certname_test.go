@@ -1,4 +1,4 @@
-package lookup
+package certname
 
 import (
 	"crypto/ecdsa"
@@ -75,7 +75,7 @@ func encodeName(t testing.TB, name []relativeNameSET) []byte {
 	return der
 }
 
-func TestNameText(t *testing.T) {
+func TestText(t *testing.T) {
 	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -85,9 +85,9 @@ func TestNameText(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			der := encodeName(t, tt.in)
-			got, err := nameText(der)
+			got, err := Text(der)
 			if err != nil || got != tt.want {
-				t.Errorf("nameText() = %s, %v; want %s", got, err, tt.want)
+				t.Errorf("Text() = %s, %v; want %s", got, err, tt.want)
 			}
 			if !tt.openssl {
 				return
@@ -116,7 +116,7 @@ func openssl(t *testing.T, der []byte) string {
 	return strings.TrimPrefix(strings.TrimSuffix(string(out), "\n"), "subject=")
 }
 
-func TestNameTextRefuses(t *testing.T) {
+func TestTextRefuses(t *testing.T) {
 	t.Parallel()
 	good := encodeName(t, []relativeNameSET{rdn(av(oidCN, 12, "Alice"))})
 	for name, in := range map[string][]byte{
@@ -125,70 +125,64 @@ func TestNameTextRefuses(t *testing.T) {
 		"cut off":          good[:len(good)-1],
 		"something behind": append(good[:len(good):len(good)], 0),
 	} {
-		if got, err := nameText(in); err == nil {
-			t.Errorf("%s: nameText() = %q, want an error", name, got)
+		if got, err := Text(in); err == nil {
+			t.Errorf("%s: Text() = %q, want an error", name, got)
 		}
 	}
 }
 
 // Any encoding gives an error or a text that is safe to search for: UTF-8 without control characters.
-func FuzzNameText(f *testing.F) {
+func FuzzText(f *testing.F) {
 	for _, tt := range nameTests {
 		f.Add(encodeName(f, tt.in))
 	}
 	f.Fuzz(func(t *testing.T, der []byte) {
-		text, err := nameText(der)
+		text, err := Text(der)
 		if err != nil {
 			return
 		}
 		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			t.Errorf("nameText(%x) = %q", der, text)
+			t.Errorf("Text(%x) = %q", der, text)
 		}
 	})
 }
 
-func TestKeysOf(t *testing.T) {
+// What directories write of a name, in both orders and with their own names of types, is read as the text of the encoding.
+func TestParse(t *testing.T) {
 	t.Parallel()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	for _, tt := range []struct{ in, straight, reversed string }{
+		{"CN=Alice,O=Example", "CN=Alice,O=Example", "O=Example,CN=Alice"},
+		{"DC=org, DC=example, CN=Example CA", "DC=org,DC=example,CN=Example CA", "CN=Example CA,DC=example,DC=org"},
+		{"E=ca@example.org,CN=CA,S=Utrecht", "emailAddress=ca@example.org,CN=CA,ST=Utrecht", "ST=Utrecht,CN=CA,emailAddress=ca@example.org"},
+		{`cn=Smith\, Alice+ou=Board,o=\#1`, `CN=Smith\, Alice+OU=Board,O=\#1`, `O=\#1,OU=Board+CN=Smith\, Alice`},
+	} {
+		straight, reversed, err := Parse(tt.in)
+		if err != nil || straight != tt.straight || reversed != tt.reversed {
+			t.Errorf("Parse(%q) = %q, %q, %v; want %q, %q", tt.in, straight, reversed, err, tt.straight, tt.reversed)
+		}
 	}
-	tests := []struct {
-		name                      string
-		serial                    int64
-		subject, issuer           []relativeNameSET
-		issuerSerial, wantSubject string
-	}{
-		{"serial in whole octets, as OpenSSL prints it", 0xa, []relativeNameSET{rdn(av(oidCN, 12, "a"))}, []relativeNameSET{rdn(av(oidCN, 12, "ca"))}, "0a$CN=ca", "CN=a$CN=ca"},
-		{"serial with the high bit set", 0x8001, []relativeNameSET{rdn(av(oidCN, 12, "a"))}, []relativeNameSET{rdn(av(oidCN, 12, "ca"))}, "8001$CN=ca", "CN=a$CN=ca"},
-		{"no subject is not the subject of everybody without one", 1, nil, []relativeNameSET{rdn(av(oidCN, 12, "ca"))}, "01$CN=ca", ""},
-		{"no issuer", 1, []relativeNameSET{rdn(av(oidCN, 12, "a"))}, nil, "", ""},
+	for _, in := range []string{"", "CN", "CN=a,,O=b", "1.2.3.4=#0c0161,O=b", "favouriteDrink=tea", "CN=a\x00b"} {
+		if straight, _, err := Parse(in); err == nil {
+			t.Errorf("Parse(%q) = %q, want an error", in, straight)
+		}
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			template := &x509.Certificate{
-				SerialNumber: big.NewInt(tt.serial), RawSubject: encodeName(t, tt.subject), EmailAddresses: []string{"A@Example.org", "no address"},
-				NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour),
-			}
-			issuer := &x509.Certificate{RawSubject: encodeName(t, tt.issuer)}
-			der, err := x509.CreateCertificate(rand.Reader, template, issuer, key.Public(), key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			cert, err := x509.ParseCertificate(der)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := KeysOf(cert)
-			if got.IssuerSerial != tt.issuerSerial || got.Subject != tt.wantSubject {
-				t.Errorf("KeysOf() = %q, %q; want %q, %q", got.IssuerSerial, got.Subject, tt.issuerSerial, tt.wantSubject)
-			}
-			if len(got.SHA256) != 64 || len(got.SPKI) != 64 || got.SHA256 == got.SPKI {
-				t.Errorf("KeysOf() = %+v", got)
-			}
-			if len(got.Emails) != 1 || got.Emails[0] != "a@example.org" {
-				t.Errorf("e-mail addresses %q, want the one that is an address, in lower case", got.Emails)
-			}
-		})
+}
+
+// What Text wrote Parse reads as itself.
+func FuzzParse(f *testing.F) {
+	for _, tt := range nameTests {
+		f.Add(tt.want)
 	}
+	f.Fuzz(func(t *testing.T, text string) {
+		straight, reversed, err := Parse(text)
+		if err != nil {
+			return
+		}
+		if again, _, err := Parse(straight); err != nil || again != straight {
+			t.Errorf("Parse(%q) = %q, which is read as %q, %v", text, straight, again, err)
+		}
+		if _, again, err := Parse(reversed); err != nil || again != straight {
+			t.Errorf("Parse(%q) = %q, reversed %q, and that reversed %q, %v", text, straight, reversed, again, err)
+		}
+	})
 }
