@@ -123,7 +123,9 @@ func (p *platform) openDirectory() error {
 	}
 	p.closers = append(p.closers, func(context.Context) error { return p.client.Close() })
 	p.view = view.Open(view.Options{File: filepath.Join(p.cfg.Cache, ".directory"), Log: p.log, Changed: p.changed})
-	p.resolver = lookup.New(p.client, lookup.Options{Base: p.cfg.Directory.Base, View: p.view, Log: p.log})
+	p.resolver = lookup.New(p.client, lookup.Options{
+		Base: p.cfg.Directory.Base, Domains: p.cfg.Directory.Domains, View: p.view, Log: p.log,
+	})
 	p.auth = auth.New(p.client, p.resolver, auth.Options{Log: p.log})
 	p.door = login.New(p.resolver, p.auth, login.Options{Log: p.log, Observe: p.meters.login, Ended: p.meters.ended})
 	p.feed = feed.Start(p.client, p.view, feed.Options{
@@ -254,6 +256,11 @@ func frontendDN(base string) string { return "cn=frontend,ou=services," + base }
 func clientOptions(cfg config.Config) (client.Options, error) {
 	d := cfg.Directory
 	opts := client.Options{URIs: d.URIs, BindDN: d.BindDN, StartTLS: d.StartTLS, Timeout: time.Duration(d.Timeout)}
+	names, err := d.Names()
+	if err != nil {
+		return opts, err // not after the check of the file
+	}
+	opts.Profile = names
 	if opts.BindDN == "" {
 		opts.BindDN = frontendDN(d.Base)
 	}

@@ -6,7 +6,10 @@
 // an answer is ErrUnavailable (result.go has the table). Referrals are never followed, for they would carry credentials to
 // a server nobody named. Nothing here logs or repeats a password.
 //
-// Start reading at [Client]; pool.go has the connections, dial.go the servers and their health.
+// Names of attributes and classes are those of our schema, in both directions; package profile knows what the server calls
+// them.
+//
+// Start reading at [Client]; search.go has the searches, pool.go the connections, dial.go the servers and their health.
 package client
 
 import (
@@ -22,6 +25,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/profile"
 )
 
 // Bounds of what a caller may hand on. A DN or a password beyond them is refused before LDAP.
@@ -39,6 +43,8 @@ type Options struct {
 	External bool        // SASL EXTERNAL instead of a password: the uid of this process on ldapi
 	StartTLS bool        // on ldap:// URIs; required when the host is not loopback
 	TLS      *tls.Config // whom to trust, and a certificate for EXTERNAL; nil = the authorities of the system
+
+	Profile *profile.Profile // what the server calls things; nil = as our schema does
 
 	PoolSize   int           // connections for searches, and again for binds; 0 = 8
 	Timeout    time.Duration // of one call, with waiting, dialling and retrying; 0 = 10 s
@@ -124,94 +130,6 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Search returns all entries that match, read page by page. The base that is missing is ErrNotFound. A referral, a search
-// cut by a limit of the server and an attribute cut into ranges are ErrUnavailable: a part is not the answer.
-func (c *Client) Search(ctx context.Context, base string, scope int, filter string, attrs ...string) ([]*ldap.Entry, error) {
-	var entries []*ldap.Entry
-	err := c.searches.run(ctx, "search", true, func(l *ldap.Conn) error {
-		entries = nil // the call may be repeated on another connection
-		paging := ldap.NewControlPaging(pageSize)
-		req := c.search(base, scope, filter, attrs)
-		req.Controls = []ldap.Control{paging}
-		for {
-			result, err := l.Search(req)
-			if err == nil {
-				err = whole(result)
-			}
-			if err != nil {
-				return err
-			}
-			entries = append(entries, result.Entries...)
-			next, ok := ldap.FindControl(result.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
-			if !ok || len(next.Cookie) == 0 {
-				return nil
-			}
-			if len(entries) > c.opts.MaxEntries {
-				return partial(ldap.LDAPResultSizeLimitExceeded, "more than %d entries", c.opts.MaxEntries)
-			}
-			paging.SetCookie(next.Cookie)
-		}
-	})
-	if err != nil {
-		return nil, readError("search", err)
-	}
-	return entries, nil
-}
-
-// One returns the entry that matches. None, or a missing base, is ErrNotFound; more than one is ErrAmbiguous.
-func (c *Client) One(ctx context.Context, base string, scope int, filter string, attrs ...string) (*ldap.Entry, error) {
-	var entries []*ldap.Entry
-	err := c.searches.run(ctx, "search", true, func(l *ldap.Conn) error {
-		req := c.search(base, scope, filter, attrs)
-		req.SizeLimit = 2
-		req.EnforceSizeLimit = true
-		result, err := l.Search(req)
-		if result != nil && len(result.Entries) >= req.SizeLimit {
-			entries, err = result.Entries, nil // the third may have exceeded the limit: two are enough to know
-			return nil
-		}
-		if err == nil {
-			entries, err = result.Entries, whole(result)
-		}
-		return err
-	})
-	switch {
-	case err != nil:
-		return nil, readError("search", err)
-	case len(entries) == 0:
-		return nil, fmt.Errorf("search %s: %w", filter, directory.ErrNotFound)
-	case len(entries) > 1:
-		return nil, fmt.Errorf("search %s: %w: %s and %s", filter, directory.ErrAmbiguous, entries[0].DN, entries[1].DN)
-	}
-	return entries[0], nil
-}
-
-func (c *Client) search(base string, scope int, filter string, attrs []string) *ldap.SearchRequest {
-	seconds := int(c.opts.Timeout/time.Second) + 1 // the server gives up when we have
-	return ldap.NewSearchRequest(base, scope, ldap.NeverDerefAliases, 0, seconds, false, filter, attrs, nil)
-}
-
-// whole reports what makes a result less than the answer to the question: a referral to another server, or an attribute
-// of which the server sent some of the values only ("member;range=0-1499" of Active Directory).
-func whole(r *ldap.SearchResult) error {
-	if len(r.Referrals) > 0 {
-		return partial(ldap.LDAPResultReferral, "the server refers to another one")
-	}
-	for _, e := range r.Entries {
-		for _, a := range e.Attributes {
-			if strings.Contains(strings.ToLower(a.Name), ";range=") {
-				return partial(ldap.LDAPResultSizeLimitExceeded, "attribute %s of %s came in part", a.Name, e.DN)
-			}
-		}
-	}
-	return nil
-}
-
-// partial is the error of an answer that is a part, with the code the server should have given: the connection is in order.
-func partial(code uint16, format string, args ...any) error {
-	return ldap.NewError(code, fmt.Errorf(format, args...))
-}
-
 // Bind checks a password by a simple bind with the password policy control. ErrWrong: the password does not fit.
 // ErrRefused: the server's policy says no, also where the bind itself succeeds but the account must change its password or
 // has an expired one. All else is ErrUnavailable. The name must come from a search, never from a peer.
@@ -230,11 +148,13 @@ func (c *Client) Bind(ctx context.Context, dn, password string) error {
 
 // Add adds an entry.
 func (c *Client) Add(ctx context.Context, req *ldap.AddRequest) error {
+	req = c.opts.Profile.Add(req)
 	return c.write(ctx, "add "+req.DN, func(l *ldap.Conn) error { return l.Add(req) })
 }
 
 // Modify changes an entry; all changes of req are made, or none.
 func (c *Client) Modify(ctx context.Context, req *ldap.ModifyRequest) error {
+	req = c.opts.Profile.Modify(req)
 	return c.write(ctx, "modify "+req.DN, func(l *ldap.Conn) error { return l.Modify(req) })
 }
 
@@ -266,13 +186,16 @@ func (c *Client) SetPassword(ctx context.Context, dn, old, new string) (generate
 
 // write runs a change once: whether one that got no answer was made is not known, so it is never repeated.
 func (c *Client) write(ctx context.Context, op string, change func(*ldap.Conn) error) error {
+	if c.opts.Profile.ReadOnly() {
+		return fmt.Errorf("%s: %w: entries of a directory of kind %s are changed with its own tools", op, directory.ErrRefused, c.opts.Profile.Name())
+	}
 	return writeError(op, c.searches.run(ctx, op, false, change))
 }
 
 // Ping asks for the root entry, so that a nil error means that the directory answers under the service identity.
 func (c *Client) Ping(ctx context.Context) error {
 	err := c.searches.run(ctx, "ping", true, func(l *ldap.Conn) error {
-		_, err := l.Search(c.search("", ldap.ScopeBaseObject, "(objectClass=*)", []string{"1.1"}))
+		_, err := l.Search(ldap.NewSearchRequest("", ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, c.seconds(), false, "(objectClass=*)", []string{"1.1"}, nil))
 		return err
 	})
 	return readError("ping", err)

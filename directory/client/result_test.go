@@ -65,28 +65,22 @@ func TestBindError(t *testing.T) {
 	}
 }
 
+// A part is not the answer: neither what ends with a referral nor, where nobody asks for the rest, values in a range.
 func TestWhole(t *testing.T) {
 	t.Parallel()
-	entry := func(attr string) *ldap.SearchResult {
-		return &ldap.SearchResult{Entries: []*ldap.Entry{{DN: "cn=g", Attributes: []*ldap.EntryAttribute{{Name: attr}}}}}
+	c := &Client{}
+	if err := c.whole(nil, &ldap.SearchResult{Referrals: []string{"ldap://127.0.0.1"}}); err == nil {
+		t.Error("a referral is taken for an answer")
 	}
-	tests := []struct {
-		name   string
-		result *ldap.SearchResult
-		ok     bool
-	}{
-		{"nothing", &ldap.SearchResult{}, true},
-		{"members", entry("member"), true},
-		{"option that is no range", entry("userCertificate;binary"), true},
-		{"members in part", entry("member;range=0-1499"), false},
-		{"the last part", entry("member;Range=1500-*"), false},
-		{"referral", &ldap.SearchResult{Referrals: []string{"ldap://127.0.0.1"}}, false},
+	if err := c.whole(nil, &ldap.SearchResult{}); err != nil {
+		t.Errorf("nothing found: %v", err)
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if err := whole(tt.result); (err == nil) != tt.ok {
-				t.Errorf("whole() = %v, want ok = %v", err, tt.ok)
-			}
-		})
+	for attr, ok := range map[string]bool{
+		"member": true, "userCertificate;binary": true, "member;range=0-1499": false, "member;Range=1500-*": false,
+	} {
+		_, err := c.Entry(&ldap.Entry{DN: "cn=g", Attributes: []*ldap.EntryAttribute{{Name: attr}}})
+		if (err == nil) != ok {
+			t.Errorf("Entry() with %s: %v, want ok = %v", attr, err, ok)
+		}
 	}
 }

@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -140,7 +139,11 @@ func (f *Feed) feed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		o := view.Origin{Means: means, Server: server, As: f.client.Identity(), Base: f.opts.Base, Filter: filter}
+		asked, err := f.request(filter)
+		if err != nil {
+			return err
+		}
+		o := view.Origin{Means: means, Server: server, As: f.client.Identity(), Base: f.opts.Base, Filter: asked.Filter}
 		switch means {
 		case view.Syncrepl:
 			return f.sync(ctx, cancel, l, o)
@@ -237,19 +240,24 @@ func (f *Feed) save(ctx context.Context) {
 	}
 }
 
-// request is the search for everything that the view holds, or for what of it fits another filter too.
-func (f *Feed) request(filter string, controls ...ldap.Control) *ldap.SearchRequest {
-	return ldap.NewSearchRequest(f.opts.Base, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 0, 0, false, filter, view.Attributes, controls)
+// request is the search for what of the view's entries fits a filter too. It takes as long as it takes.
+func (f *Feed) request(filter string, controls ...ldap.Control) (*ldap.SearchRequest, error) {
+	req, err := f.client.Request(f.opts.Base, ldap.ScopeWholeSubtree, filter, view.Attributes, controls...)
+	if err == nil && req == nil {
+		err = errEmpty
+	}
+	if err != nil {
+		return nil, err
+	}
+	req.TimeLimit = 0
+	return req, nil
 }
 
 // errEmpty: a directory without a single entry of ours is one that hides them from us, and no reason to know nobody.
 var errEmpty = errors.New("the server shows no entries of the platform")
 
-// id returns the entryUUID of an entry that the server sent whole.
+// id returns the entryUUID of an entry.
 func id(e *ldap.Entry) (view.ID, error) {
-	if err := whole(e); err != nil {
-		return view.ID{}, err
-	}
 	id, err := view.ParseID(e.GetEqualFoldAttributeValue(schema.AttrEntryUUID))
 	if err != nil {
 		return id, fmt.Errorf("%w: %s: %w", errNoID, e.DN, err)
@@ -259,15 +267,3 @@ func id(e *ldap.Entry) (view.ID, error) {
 
 // errNoID: the server does not say what entries are, only how they are named.
 var errNoID = errors.New("entry has no entryUUID")
-
-var errPart = errors.New("the server sent some of the values only")
-
-// whole reports an attribute that came in ranges: a part of a group is another group.
-func whole(e *ldap.Entry) error {
-	for _, a := range e.Attributes {
-		if strings.Contains(strings.ToLower(a.Name), ";range=") {
-			return fmt.Errorf("%w: %s of %s", errPart, a.Name, e.DN)
-		}
-	}
-	return nil
-}

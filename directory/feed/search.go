@@ -71,7 +71,11 @@ type event struct {
 
 // listen passes changes on until there are no more.
 func (f *Feed) listen(ctx context.Context, l *ldap.Conn, events chan<- event) error {
-	response := l.SearchAsync(ctx, f.request(filter, ldap.NewControlString(psearchControl, true, allChanges)), 64)
+	req, err := f.request(filter, ldap.NewControlString(psearchControl, true, allChanges))
+	if err != nil {
+		return err
+	}
+	response := l.SearchAsync(ctx, req, 64)
 	for response.Next() {
 		if response.Referral() != "" {
 			return errors.New("the server refers to another one")
@@ -79,8 +83,12 @@ func (f *Feed) listen(ctx context.Context, l *ldap.Conn, events chan<- event) er
 		if response.Entry() == nil {
 			continue
 		}
+		entry, err := f.client.Entry(response.Entry())
+		if err != nil {
+			return err
+		}
 		select {
-		case events <- event{response.Entry(), isDeletion(response.Controls())}:
+		case events <- event{entry, isDeletion(response.Controls())}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

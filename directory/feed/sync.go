@@ -28,7 +28,11 @@ func (f *Feed) sync(ctx context.Context, cancel context.CancelFunc, l *ldap.Conn
 	s := &syncing{feed: f, origin: o, edit: f.view.Edit(), cookie: f.view.Cookie(o), refreshing: true}
 	s.fresh = len(s.cookie) == 0
 	s.edit.Refresh()
-	response := l.Syncrepl(ctx, f.request(filter), 64, ldap.SyncRequestModeRefreshAndPersist, s.cookie, false)
+	req, err := f.request(filter)
+	if err != nil {
+		return err
+	}
+	response := l.Syncrepl(ctx, req, 64, ldap.SyncRequestModeRefreshAndPersist, s.cookie, false)
 	for response.Next() {
 		if response.Referral() != "" {
 			return errors.New("the server refers to another one")
@@ -37,7 +41,7 @@ func (f *Feed) sync(ctx context.Context, cancel context.CancelFunc, l *ldap.Conn
 			return err
 		}
 	}
-	err := response.Err()
+	err = response.Err()
 	if ldap.IsErrorWithCode(err, refreshRequired) {
 		f.view.Forget()
 	}
@@ -109,10 +113,11 @@ func (s *syncing) entry(e *ldap.Entry, c *ldap.ControlSyncState) error {
 		if e == nil {
 			return errors.New("a change without an entry")
 		}
-		if err := whole(e); err != nil {
+		ours, err := s.feed.client.Entry(e)
+		if err != nil {
 			return err
 		}
-		s.edit.Put(id, e)
+		s.edit.Put(id, ours)
 	case ldap.SyncStateDelete:
 		s.edit.Remove(id)
 	default:

@@ -51,12 +51,12 @@ func (q question) domain(ctx context.Context, name string) (*domain, error) {
 		if err != nil {
 			return nil, fmt.Errorf("domain %s: %w", name, err)
 		}
-		return oneDomain(entries, name)
+		return q.oneDomain(entries, name)
 	})
 }
 
 // oneDomain finds the entry of the domain among entries.
-func oneDomain(entries []*ldap.Entry, name string) (*domain, error) {
+func (q question) oneDomain(entries []*ldap.Entry, name string) (*domain, error) {
 	var found *domain
 	for _, e := range entries {
 		if !isClass(e, schema.ClassDpMailDomain) || !holds(e, schema.AttrAssociatedDomain, name) {
@@ -66,6 +66,9 @@ func oneDomain(entries []*ldap.Entry, name string) (*domain, error) {
 			return nil, fmt.Errorf("domain %s: %w: %s and %s", name, directory.ErrAmbiguous, found.dn, e.DN)
 		}
 		found = newDomain(e, name)
+	}
+	if found == nil && slices.Contains(q.opts.Domains, name) {
+		return &domain{name: name, status: directory.Active}, nil
 	}
 	if found == nil || found.status == directory.Deleted {
 		return nil, fmt.Errorf("%w: %s", directory.ErrNotLocal, name)

@@ -27,6 +27,9 @@ type Options struct {
 	Base string // the suffix all entries are below
 	Node string // name of this machine in mailHost: an entry with another one is delivered elsewhere
 
+	// Domains are ours although no entry says so: for directories that have no entries of domains.
+	Domains []string
+
 	// View, when not nil, answers instead of the directory as long as it is fresh enough.
 	View *view.View
 

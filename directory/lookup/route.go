@@ -119,7 +119,7 @@ func (q question) target(ctx context.Context, a directory.Address, step stepFunc
 		if err != nil {
 			return target{}, err
 		}
-		d, err := oneDomain(entries, a.Domain)
+		d, err := q.oneDomain(entries, a.Domain)
 		if err != nil {
 			q.domains.drop(a.Domain)
 			step("", "%v", err)

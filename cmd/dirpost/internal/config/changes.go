@@ -16,7 +16,7 @@ func changes(prefix string, a, b reflect.Value) []string {
 		switch {
 		case f.Type.Kind() == reflect.Struct:
 			keys = append(keys, changes(key+".", a.Field(i), b.Field(i))...)
-		case f.Type.Kind() == reflect.Slice && a.Field(i).Len() == 0 && b.Field(i).Len() == 0:
+		case (f.Type.Kind() == reflect.Slice || f.Type.Kind() == reflect.Map) && a.Field(i).Len() == 0 && b.Field(i).Len() == 0:
 		case !reflect.DeepEqual(a.Field(i).Interface(), b.Field(i).Interface()):
 			keys = append(keys, key)
 		}

@@ -14,6 +14,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/profile"
 )
 
 // A Config is the whole of dirpost.toml. Relative paths count from the folder of the file.
@@ -39,6 +42,21 @@ type Directory struct {
 	BindDN       string   `toml:"bind_dn" doc:"The service entry dirpost searches as. Empty: cn=frontend,ou=services below base."`
 	PasswordFile string   `toml:"password_file" doc:"File with the password of bind_dn, readable by dirpost only. Empty: SASL EXTERNAL over ldapi."`
 	Timeout      Duration `toml:"timeout" doc:"Longest wait for one answer."`
+
+	Profile    string              `toml:"profile" doc:"What the servers of uris call things: openldap (as the schema of dirpost does), 389ds, freeipa, ad or qmail. dirpost directory check tells what such a server lacks."`
+	Domains    []string            `toml:"domains" doc:"Mail domains that are ours although the directory has no entries of them: those of freeipa, ad and qmail have none."`
+	Attributes map[string]string   `toml:"attributes" doc:"Attributes that the profile has not right for this site: our name = \"their names, with commas between them\", each perhaps with how its values are written; \"-\" for none. Example: { mailLocalAddress = \"mail, proxyAddresses smtp:\" }."`
+	Classes    map[string]string   `toml:"classes" doc:"Likewise object classes: our name = \"their class\", with !CLASS for one that the entry must not have and ATTRIBUTE=* for what it must have. Example: { dpMailAccount = \"user !computer mail=*\" }."`
+	Defaults   map[string][]string `toml:"defaults" doc:"Values of our attributes for accounts whose entries have none. Example: { dpMailService = [\"imap\", \"submission\"] }."`
+}
+
+// Names returns what the servers call things.
+func (d Directory) Names() (*profile.Profile, error) {
+	name := d.Profile
+	if d.Embedded {
+		name = profile.Embedded
+	}
+	return profile.New(name, profile.Changes{Attributes: d.Attributes, Classes: d.Classes, Defaults: d.Defaults})
 }
 
 // Listen has the addresses of each listener.
@@ -117,6 +135,11 @@ func Default() Config {
 			Embedded: true,
 			Base:     "dc=example,dc=org",
 			Timeout:  Duration(10 * time.Second),
+
+			Profile:    profile.OpenLDAP,
+			Attributes: map[string]string{},
+			Classes:    map[string]string{},
+			Defaults:   map[string][]string{},
 		},
 		Listen: Listen{
 			MX:          []string{":25"},
@@ -220,6 +243,17 @@ func (d *Directory) check() []error {
 	}
 	if d.Timeout < Duration(time.Second) {
 		errs = append(errs, errors.New("directory.timeout: at least 1s"))
+	}
+	if d.Embedded && d.Profile != profile.OpenLDAP && d.Profile != profile.Embedded {
+		errs = append(errs, fmt.Errorf("directory.profile = %q is about servers of your own: the embedded directory calls things as dirpost does", d.Profile))
+	}
+	if _, err := d.Names(); err != nil {
+		errs = append(errs, fmt.Errorf("directory: %w", err))
+	}
+	for _, name := range d.Domains {
+		if canonical, err := directory.ParseDomain(name); err != nil || canonical != name {
+			errs = append(errs, fmt.Errorf("directory.domains: %q: write a domain in lower case, such as example.org (one that is not ASCII as xn--...)", name))
+		}
 	}
 	for _, uri := range d.URIs {
 		scheme, rest, ok := strings.Cut(uri, "://")

@@ -40,6 +40,11 @@ func TestParseNamesLineKeyAndRemedy(t *testing.T) {
 		{"clear text on loopback", keyPair + "[directory]\nembedded = false\nuris = ['ldap://127.0.0.1:1389']\n", nil},
 		{"no server", keyPair + "[directory]\nembedded = false\n", []string{"directory.uris"}},
 		{"both kinds of directory", keyPair + "[directory]\nuris = ['ldapi:///x']\n", []string{"directory.embedded"}},
+		{"a profile that is none", keyPair + "[directory]\nembedded = false\nuris = ['ldapi:///x']\nprofile = 'exchange'\n", []string{"exchange", "389ds, ad"}},
+		{"a profile for the embedded directory", keyPair + "[directory]\nprofile = 'ad'\n", []string{"directory.profile"}},
+		{"an attribute that is none of ours", keyPair + "[directory.attributes]\nmailLocalAddres = 'x'\n", []string{"mailLocalAddres"}},
+		{"attributes", keyPair + "[directory]\nembedded = false\nuris = ['ldapi:///x']\nattributes = { uid = 'cn' }\n", nil},
+		{"a domain in capitals", keyPair + "[directory]\ndomains = ['Example.org']\n", []string{"directory.domains"}},
 		{"LMTP open to the world", keyPair + "[listen]\nlmtp = [':24']\n", []string{"listen.lmtp", "unix socket"}},
 		{"LMTP on a unix socket", keyPair + "[listen]\nlmtp = ['unix:/run/x']\n", nil},
 		{"status open to the world", keyPair + "[listen]\nstatus = ['0.0.0.0:80']\n", []string{"listen.status", "loopback"}},
@@ -73,6 +78,11 @@ func TestWrittenFileReadsBackTheSame(t *testing.T) {
 	odd := Default()
 	odd.Hostname = `a"b\c` + "\x01ü"
 	odd.Listen.MX = nil
+	odd.Directory.Embedded, odd.Directory.URIs, odd.Directory.Profile = false, []string{"ldaps://dc.example.org"}, "ad"
+	odd.Directory.Domains = []string{"example.org"}
+	odd.Directory.Attributes = map[string]string{"mailLocalAddress": "mail, proxyAddresses smtp:", "dpQuotaBytes": "-"}
+	odd.Directory.Classes = map[string]string{"dpMailAccount": "user !computer mail=*"}
+	odd.Directory.Defaults = map[string][]string{"dpMailService": {"imap", "submission"}}
 	odd.Directory.Timeout = Duration(90 * time.Second)
 	odd.TLS = append(odd.TLS, KeyPair{Cert: "second", Key: "second.key"})
 	for _, want := range []Config{Default(), odd} {
@@ -87,7 +97,7 @@ func TestWrittenFileReadsBackTheSame(t *testing.T) {
 		if len(want.Listen.MX) == 0 {
 			want.Listen.MX = []string{}
 		}
-		for _, empty := range []*[]string{&want.Directory.URIs, &want.Listen.Forwarders} {
+		for _, empty := range []*[]string{&want.Directory.URIs, &want.Directory.Domains, &want.Listen.Forwarders} {
 			if *empty == nil {
 				*empty = []string{}
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -83,6 +84,13 @@ func literal(v reflect.Value) string {
 			items = append(items, literal(v.Index(i)))
 		}
 		return "[" + strings.Join(items, ", ") + "]"
+	case reflect.Map:
+		var items []string
+		for _, key := range v.MapKeys() {
+			items = append(items, quote(key.String())+" = "+literal(v.MapIndex(key)))
+		}
+		slices.Sort(items)
+		return "{" + strings.Join(items, ", ") + "}"
 	}
 	return fmt.Sprint(v.Interface())
 }
