@@ -23,7 +23,7 @@ import (
 func directoryCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "directory",
-		Usage: "the directory as a whole: take it out, put it in",
+		Usage: "the directory as a whole: check it, take it out, put it in",
 		Subcommands: []*cli.Command{
 			{
 				Name:      "export",
@@ -58,6 +58,13 @@ Example:
 					jsonFlag(),
 				},
 				Action: importDirectory,
+			},
+			{
+				Name:        "check",
+				Usage:       "tell what the directory lacks, and what does not work for that",
+				Description: checkDescription,
+				Flags:       []cli.Flag{jsonFlag()},
+				Action:      checkDirectory,
 			},
 		},
 	}

@@ -132,7 +132,22 @@ func (p *platform) openDirectory() error {
 		Base: p.cfg.Directory.Base, Means: os.Getenv("DIRPOST_TEST_FEED"), Log: p.log,
 	})
 	p.closers = append(p.closers, func(context.Context) error { return p.feed.Close() })
+	if p.embedded == nil {
+		p.beside(func(ctx context.Context) { p.logSurvey(ctx, surveyOptions(p.cfg, opts)) })
+	}
 	return nil
+}
+
+// beside runs work until the platform closes.
+func (p *platform) beside(work func(context.Context)) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { work(ctx) })
+	p.closers = append(p.closers, func(context.Context) error {
+		cancel()
+		running.Wait()
+		return nil
+	})
 }
 
 // changed is told of each change of the directory that the view has learned of.

@@ -271,3 +271,8 @@ func (p *Profile) class(name string) (class, bool) {
 	c, ok := p.classes[strings.ToLower(name)]
 	return c, ok
 }
+
+// Default reports whether entries have a value of an attribute where they say nothing.
+func (p *Profile) Default(attr string) bool {
+	return p != nil && p.hasDefault(attr)
+}
