@@ -75,6 +75,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage or a port is taken, 3 no
 			reloadCommand(),
 			backupCommand(),
 			restoreCommand(),
+			handoverCommand(),
 			demoCommand(),
 			configCommand(),
 			systemdCommand(),

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -232,29 +233,49 @@ func (tx *tx) readMarks() error {
 		return storage.ErrNoMailbox
 	}
 	m, err := readMarks(b.dir)
+	first := err != nil
 	switch {
 	case errors.Is(err, errMarks):
 		b.home.store.log.Error("numbers of the mailbox are lost: it gets a new UIDVALIDITY", "home", b.home.id, "folder", b.name, "err", err)
-		m.use = ""
+		m = marks{}
 	case errors.Is(err, fs.ErrNotExist):
+		if m, err = b.adopt(); err != nil {
+			return err
+		}
 		m.use = specialUses[b.name]
 	case err != nil:
 		return err
 	}
-	if m.validity == 0 {
-		validity, err := b.home.nextValidity()
-		if err != nil {
-			return err
-		}
-		m = newMarks(validity, m.use)
-		m.uidEnd += uidBlock // it is about to be used
-		m.reserveModSeqs(b.home.store.boot)
-		if err := m.write(b.dir); err != nil {
+	if first {
+		if m, err = b.beginMarks(m); err != nil {
 			return err
 		}
 	}
 	a.marks, a.haveMarks = m, true
 	return nil
+}
+
+// beginMarks makes the first numbers of a folder durable, from those that were adopted if there are any.
+func (b *box) beginMarks(m marks) (marks, error) {
+	adopted := m.validity != 0
+	if !adopted {
+		validity, err := b.home.nextValidity()
+		if err != nil {
+			return m, err
+		}
+		m = newMarks(validity, m.use)
+	}
+	if m.uidEnd < math.MaxUint32-uidBlock {
+		m.uidEnd += uidBlock // it is about to be used
+	}
+	m.reserveModSeqs(b.home.store.boot)
+	if err := m.write(b.dir); err != nil || !adopted {
+		return m, err
+	}
+	if err := b.dir.ListTaken(); err != nil {
+		b.home.store.log.Warn("list of UIDs stays", "home", b.home.id, "folder", b.name, "err", err)
+	}
+	return m, nil
 }
 
 // modseq is that of the operation in hand. It must be asked for before anything is changed.

@@ -200,26 +200,38 @@ var specialUses = map[string]string{
 func (h *home) nextValidity() (uint32, error) {
 	h.counter.Lock()
 	defer h.counter.Unlock()
-	path := h.inbox().File(validityFile)
-	data, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("uidvalidity: %w", err)
-	}
-	var last uint64
-	if err == nil {
-		last, err = strconv.ParseUint(strings.TrimSpace(string(data)), 16, 32)
-		if err != nil {
-			h.store.log.Error("counter of UIDVALIDITY is unreadable: going on from the time", "home", h.id, "err", err)
-		}
+	last, err := h.lastValidity()
+	if err != nil {
+		return 0, err
 	}
 	next := max(last+1, uint64(max(h.store.opts.Now().Unix(), 1)))
 	if next > math.MaxUint32 {
 		return 0, errors.New("uidvalidity: the counter is exhausted")
 	}
-	if err := maildir.WriteFile(path, fmt.Appendf(nil, "%x\n", next)); err != nil {
+	return uint32(next), h.writeValidity(next)
+}
+
+// lastValidity reads the counter. The caller holds it.
+func (h *home) lastValidity() (uint64, error) {
+	data, err := os.ReadFile(h.inbox().File(validityFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
 		return 0, fmt.Errorf("uidvalidity: %w", err)
 	}
-	return uint32(next), nil
+	last, err := strconv.ParseUint(strings.TrimSpace(string(data)), 16, 32)
+	if err != nil {
+		h.store.log.Error("counter of UIDVALIDITY is unreadable: going on from the time", "home", h.id, "err", err)
+	}
+	return last, nil
+}
+
+func (h *home) writeValidity(n uint64) error {
+	if err := maildir.WriteFile(h.inbox().File(validityFile), fmt.Appendf(nil, "%x\n", n)); err != nil {
+		return fmt.Errorf("uidvalidity: %w", err)
+	}
+	return nil
 }
 
 const validityFile = "dirpost-uidvalidity"
