@@ -78,7 +78,7 @@ func openAdmin(c *cli.Context, cfg config.Config, adjust ...func(*client.Options
 		}
 	}
 	a.provision = provision.New(a.client, provision.Options{Base: cfg.Directory.Base})
-	a.resolver = lookup.New(a.client, lookup.Options{Base: cfg.Directory.Base, Domains: cfg.Directory.Domains})
+	a.resolver = lookup.New(a.client, lookup.Options{Base: cfg.Directory.Base, Node: cfg.Hostname, Domains: cfg.Directory.Domains})
 	return a, nil
 }
 

@@ -124,7 +124,7 @@ func (p *platform) openDirectory() error {
 	p.closers = append(p.closers, func(context.Context) error { return p.client.Close() })
 	p.view = view.Open(view.Options{File: filepath.Join(p.cfg.Cache, ".directory"), Log: p.log, Changed: p.changed})
 	p.resolver = lookup.New(p.client, lookup.Options{
-		Base: p.cfg.Directory.Base, Domains: p.cfg.Directory.Domains, View: p.view, Log: p.log,
+		Base: p.cfg.Directory.Base, Node: p.cfg.Hostname, Domains: p.cfg.Directory.Domains, View: p.view, Log: p.log,
 	})
 	p.auth = auth.New(p.client, p.resolver, auth.Options{Log: p.log})
 	p.door = login.New(p.resolver, p.auth, login.Options{Log: p.log, Observe: p.meters.login, Ended: p.meters.ended})
