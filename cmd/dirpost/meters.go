@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/protocols/login"
 	"github.com/dirpost/dirpost/protocols/metrics"
 	"github.com/dirpost/dirpost/storage"
 )
@@ -41,6 +42,8 @@ func (m *meters) login(service directory.Service, err error) {
 	switch {
 	case err == nil:
 		result = "ok"
+	case errors.Is(err, login.ErrBraked):
+		result = "braked"
 	case errors.Is(err, directory.ErrUnavailable):
 	case errors.Is(err, directory.ErrWrong):
 		result = "wrong"

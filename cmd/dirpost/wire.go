@@ -127,7 +127,10 @@ func (p *platform) openDirectory() error {
 		Base: p.cfg.Directory.Base, Node: p.cfg.Hostname, Domains: p.cfg.Directory.Domains, View: p.view, Log: p.log,
 	})
 	p.auth = auth.New(p.client, p.resolver, auth.Options{Log: p.log})
-	p.door = login.New(p.resolver, p.auth, login.Options{Log: p.log, Observe: p.meters.login, Ended: p.meters.ended})
+	p.door = login.New(p.resolver, p.auth, login.Options{
+		Log: p.log, WrongPerPeer: p.cfg.Limits.WrongPerPeer, WrongPerAccount: p.cfg.Limits.WrongPerAccount,
+		Observe: p.meters.login, Ended: p.meters.ended,
+	})
 	p.feed = feed.Start(p.client, p.view, feed.Options{
 		Base: p.cfg.Directory.Base, Means: os.Getenv("DIRPOST_TEST_FEED"), Log: p.log,
 	})

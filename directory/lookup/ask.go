@@ -142,6 +142,12 @@ func ask[T any](ctx context.Context, r *Resolver, p purpose, do func(question) (
 	return v, err
 }
 
+// Prompt reports whether changes of the directory are known as they happen.
+func (r *Resolver) Prompt() bool {
+	now, ok := r.opts.View.Moment()
+	return ok && now.Current && now.Origin.Prompt()
+}
+
 // missing reports whether a source does not have what was asked for: one that learns of changes late may only not have it
 // yet.
 func missing(err error) bool {

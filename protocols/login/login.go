@@ -10,7 +10,7 @@
 //	ErrUnavailable  nobody can tell now: a temporary failure, never held against the client
 //
 // Start reading at [Door.Authenticate], the page that lists what happens to a login; policy.go has the rules it applies
-// and sasl.go how credentials arrive (RFC 4422). Who is in is known here too: stay.go ends sessions when the directory takes
+// sasl.go how credentials arrive (RFC 4422), and brake.go who guesses passwords. Who is in is known here too: stay.go ends sessions when the directory takes
 // away what let them in.
 package login
 
@@ -35,6 +35,10 @@ type Options struct {
 	// question, so that the time does not tell whether the account exists. It should be longer than a bind takes.
 	// 0 = 400 ms.
 	FailureTime time.Duration
+	// WrongPerPeer and WrongPerAccount bound how many different wrong passwords are looked at in five minutes from one address
+	// (in IPv6 one /64), programs on this machine excepted, and for one account. What is above is answered with [ErrBraked].
+	// 0 = any number.
+	WrongPerPeer, WrongPerAccount int
 	// Observe, when not nil, is told of each login when it is decided; err is as [Door.Authenticate] returns it.
 	Observe func(service directory.Service, err error)
 	// Ended, when not nil, is told of each session that the directory ended.
@@ -55,6 +59,7 @@ type Door struct {
 	accounts *lookup.Resolver
 	prover   *auth.Authenticator
 	opts     Options
+	brake    *brake
 	stays    stays
 }
 
@@ -69,7 +74,7 @@ func New(r *lookup.Resolver, a *auth.Authenticator, opts Options) *Door {
 	if opts.FailureTime == 0 {
 		opts.FailureTime = 400 * time.Millisecond
 	}
-	return &Door{accounts: r, prover: a, opts: opts, stays: newStays()}
+	return &Door{accounts: r, prover: a, opts: opts, brake: newBrake(opts.WrongPerPeer, opts.WrongPerAccount), stays: newStays()}
 }
 
 // Authenticate returns who the peer is, or an error that wraps exactly one of directory.ErrWrong, ErrRefused and
@@ -126,11 +131,38 @@ func (d *Door) prove(ctx context.Context, peer protocols.Peer, c Credentials) (d
 		acct, err := d.certificate(ctx, peer)
 		return acct, directory.ByCertificate, err
 	}
-	acct, err := d.accounts.Account(ctx, c.Login)
-	if err != nil {
-		return directory.Account{}, "", verdict(err)
+	acct, err := d.password(ctx, peer, c)
+	return acct, directory.ByPassword, err
+}
+
+// password finds the account and has the directory check the password, unless there were too many wrong ones.
+func (d *Door) password(ctx context.Context, peer protocols.Peer, c Credentials) (directory.Account, error) {
+	network, tag := networkOf(peer), d.brake.tagOf(c)
+	if err := d.brake.peer(network, d.opts.Now()); err != nil {
+		return directory.Account{}, err
 	}
-	return acct, directory.ByPassword, verdict(d.prover.Password(ctx, acct, c.Password))
+	acct, err := d.accounts.Account(ctx, c.Login)
+	if err == nil {
+		err = d.brake.account(acct.Entry, network, tag, d.memory(), d.opts.Now())
+	}
+	if err == nil {
+		err = d.prover.Password(ctx, acct, c.Password)
+	}
+	switch err = verdict(err); {
+	case err == nil:
+		d.brake.succeeded(acct.Entry, network, tag, d.opts.Now())
+	case errors.Is(err, directory.ErrWrong):
+		d.brake.failed(acct.Entry, network, tag, d.opts.Now())
+	}
+	return acct, err
+}
+
+// memory is how long a wrong password is known to be wrong: until another one is set, if that is heard of.
+func (d *Door) memory() time.Duration {
+	if d.accounts.Prompt() {
+		return brakeTime
+	}
+	return repeatTime
 }
 
 // certificate returns the account that the certificate of the connection proves. A resumed TLS session brings the
@@ -183,7 +215,7 @@ func (d *Door) second(ctx context.Context, peer protocols.Peer, acct directory.A
 // fail logs a login that was not let in, and keeps the time of the answer from telling why.
 func (d *Door) fail(ctx context.Context, peer protocols.Peer, c Credentials, err error, started time.Time) {
 	level := slog.LevelInfo
-	if errors.Is(err, directory.ErrUnavailable) {
+	if errors.Is(err, directory.ErrUnavailable) && !errors.Is(err, ErrBraked) {
 		level = slog.LevelWarn
 	}
 	d.opts.Log.Log(ctx, level, "login failed", "conn", peer.ID, "peer", peer.String(), "service", c.Service,

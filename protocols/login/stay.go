@@ -129,6 +129,9 @@ var errGone = errors.New("no longer let in")
 // Changed ends the sessions that a change of the directory concerns. It is to be called after the change counts for
 // questions to the directory, and asks the view of it at most.
 func (d *Door) Changed(ctx context.Context, c lookup.Change) {
+	if c.Password {
+		d.brake.forget(c.Entry)
+	}
 	for s, why := range d.concerned(ctx, c) {
 		s.end(why)
 	}

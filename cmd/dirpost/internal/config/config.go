@@ -89,6 +89,8 @@ type Limits struct {
 	QuotaWarnings      []int    `toml:"quota_warnings" doc:"Percentages of a quota at which the owner of a mailbox gets a letter, in rising order."`
 	Connections        int      `toml:"connections" doc:"Connections of one service."`
 	ConnectionsPerPeer int      `toml:"connections_per_peer" doc:"Connections of one client address (in IPv6 of one /64) to one service; unix sockets are not counted."`
+	WrongPerPeer       int      `toml:"wrong_passwords_per_peer" doc:"Different wrong passwords in five minutes from one client address (in IPv6 one /64), after which it is told to come back later. The same one again is not counted; programs on this machine have no bound. 0: no bound."`
+	WrongPerAccount    int      `toml:"wrong_passwords_per_account" doc:"The same for one account and all addresses together; the last of them is for addresses that it logged in from in the last day, so that strangers cannot shut its owner out. Fewer than the number after which the password policy of the directory locks the account. 0: no bound."`
 	GreetPause         Duration `toml:"greet_pause" doc:"How long strangers wait for the greeting of mx. Who speaks before it is a program that does not listen, and gets none. 0s: no wait."`
 	Idle               Duration `toml:"idle" doc:"A mail client may be silent this long in IMAP (at least 30m, RFC 9051)."`
 }
@@ -162,6 +164,8 @@ func Default() Config {
 			QuotaWarnings:      []int{80, 95},
 			Connections:        10000,
 			ConnectionsPerPeer: 50,
+			WrongPerPeer:       20,
+			WrongPerAccount:    4,
 			GreetPause:         Duration(time.Second),
 			Idle:               Duration(30 * time.Minute),
 		},
@@ -206,6 +210,9 @@ func (c *Config) check() error {
 	}
 	if p := c.Limits.GreetPause; p < 0 || p > Duration(30*time.Second) {
 		wrong("limits.greet_pause: from 0s to 30s, or real mail servers lose patience")
+	}
+	if c.Limits.WrongPerPeer < 0 || c.Limits.WrongPerAccount < 0 {
+		wrong("limits.wrong_passwords_per_peer, limits.wrong_passwords_per_account: 0 or more")
 	}
 	for i, mark := range c.Limits.QuotaWarnings {
 		if mark < 1 || mark > 99 || i > 0 && mark <= c.Limits.QuotaWarnings[i-1] {
