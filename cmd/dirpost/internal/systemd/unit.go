@@ -22,7 +22,8 @@ type Service struct {
 }
 
 // serviceText runs the server with no more than it needs: it writes to its folders and nowhere else, has no
-// capabilities, and sees neither homes nor devices. What is not in it for a reason:
+// capabilities, and sees neither homes nor devices. It is started anew as often as it takes: a limit of starts would shut
+// the ports too, with the mail of everybody outside. What is not in it for a reason:
 //
 //   - PrivateUsers would hide from the unix sockets who their clients are,
 //   - ProcSubset=pid would hide which boot of the machine this is, which mailboxes ask after a crash.
@@ -31,7 +32,8 @@ const serviceText = `# Written by dirpost. Settings of your own go into a drop-i
 Description=dirpost mail server
 Documentation=man:dirpost(8)
 After=network.target nss-lookup.target slapd.service
-RequiresMountsFor=%s
+%sRequiresMountsFor=%s
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -45,6 +47,7 @@ RestartSec=2s
 WatchdogSec=1min
 TimeoutStopSec=40s
 LimitNOFILE=65536
+SyslogFacility=mail
 UMask=0077
 %s
 ProtectSystem=strict
@@ -70,6 +73,7 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
 SystemCallErrorNumber=EPERM
 
 [Install]
@@ -77,13 +81,15 @@ WantedBy=multi-user.target
 Also=dirpost.socket
 `
 
+// socketText has FreeBind because the address of a port may be there only after the port at the start of the machine.
 const socketText = `# Written by dirpost: systemd opens the ports, since the server may not. The server takes from here what its
 # configuration names, so a port that is changed there is to be changed here too (dirpost systemd socket prints this anew).
 [Unit]
 Description=dirpost mail server: its ports
 
 [Socket]
-%sService=dirpost.service
+%sFreeBind=yes
+Service=dirpost.service
 
 [Install]
 WantedBy=sockets.target
@@ -113,7 +119,11 @@ func (s Service) Unit() string {
 		more = append(more, "PrivateTmp=yes")
 	}
 	program, config := quote(s.Program, true), quote(s.Config, true)
-	return fmt.Sprintf(serviceText, quoted(s.State), s.User, s.Group, program, config, program, config,
+	needs := ""
+	if s.streams() != "" { // without the ports there is no service, and who cannot have them is told by their unit which
+		needs = "Requires=dirpost.socket\n"
+	}
+	return fmt.Sprintf(serviceText, needs, quoted(s.State), s.User, s.Group, program, config, program, config,
 		strings.Join(more, "\n"), quoted(writable))
 }
 
@@ -132,8 +142,11 @@ func below(folders ...string) func(string) bool {
 	}
 }
 
-// Socket returns the text of dirpost.socket. An address that names its host by a name is left out: systemd knows none.
-func (s Service) Socket() string {
+// Socket returns the text of dirpost.socket.
+func (s Service) Socket() string { return fmt.Sprintf(socketText, s.streams()) }
+
+// streams lists the ports for systemd. An address that names its host by a name is left out: systemd knows none.
+func (s Service) streams() string {
 	var b strings.Builder
 	for _, addr := range s.Ports {
 		host, port, err := net.SplitHostPort(addr)
@@ -146,7 +159,7 @@ func (s Service) Socket() string {
 			fmt.Fprintf(&b, "ListenStream=%s\n", addr)
 		}
 	}
-	return fmt.Sprintf(socketText, b.String())
+	return b.String()
 }
 
 // quote writes a word of a unit file (systemd.syntax(7)): "%" begins a specifier, and "$" a variable in a command.
