@@ -37,7 +37,7 @@ const (
 
 // Options of [New]. URIs or Dial is required; all else has a working zero value.
 type Options struct {
-	URIs     []string    // ldapi://, ldap:// or ldaps://, the preferred one first
+	URIs     []string    // ldapi://PATH (ldapi:/// = Debian's slapd), ldap:// or ldaps://, the preferred one first
 	BindDN   string      // the service identity; empty = anonymous, or EXTERNAL
 	Password string      // of BindDN
 	External bool        // SASL EXTERNAL instead of a password: the uid of this process on ldapi

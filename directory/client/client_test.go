@@ -142,6 +142,19 @@ func TestNew(t *testing.T) {
 	}
 }
 
+// TestUsualSocket: ldapi:/// is the socket of this machine's slapd, which the test may find running or not.
+func TestUsualSocket(t *testing.T) {
+	t.Parallel()
+	c, err := client.New(client.Options{URIs: []string{"ldapi:///"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Ping(t.Context()); err != nil && !strings.Contains(err.Error(), "unix /run/slapd/ldapi: ") {
+		t.Errorf("Ping of ldapi:/// = %v, want that of /run/slapd/ldapi", err)
+	}
+}
+
 func TestConnections(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -15,6 +15,9 @@ import (
 	"github.com/go-ldap/ldap/v3"
 )
 
+// usualSocket is what ldapi:/// means: where slapd listens, and its tools look for it, on Debian.
+const usualSocket = "/run/slapd/ldapi"
+
 // maxRetry bounds the pause before a failed server is tried again.
 const maxRetry = time.Minute
 
@@ -72,7 +75,7 @@ func (o Options) server(uri string) (*server, error) {
 		if err != nil || !strings.HasPrefix(path, "/") {
 			return nil, errors.New("the path of the socket must be absolute, with %2F for each slash")
 		}
-		return &server{connect: dial("unix", strings.TrimSuffix(path, "/"))}, nil
+		return &server{connect: dial("unix", cmp.Or(strings.TrimSuffix(path, "/"), usualSocket))}, nil
 	}
 	u, err := url.Parse(uri)
 	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.User != nil {

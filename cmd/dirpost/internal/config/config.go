@@ -36,7 +36,7 @@ type Config struct {
 type Directory struct {
 	Embedded     bool     `toml:"embedded" doc:"true: dirpost runs its own LDAP server on files below data. false: the servers of uris."`
 	Base         string   `toml:"base" doc:"Suffix of the tree."`
-	URIs         []string `toml:"uris" doc:"LDAP servers in order of preference: ldapi:///path, ldaps://host, or ldap://host with start_tls. Not used when embedded."`
+	URIs         []string `toml:"uris" doc:"LDAP servers in order of preference: ldapi:/// of this machine or ldapi:///path, ldaps://host, or ldap://host with start_tls. Not used when embedded."`
 	StartTLS     bool     `toml:"start_tls" doc:"Protect ldap:// by StartTLS. Clear text is used on loopback only."`
 	CA           string   `toml:"ca" doc:"Certificates (PEM) that the LDAP servers are checked against. Empty: those of the system."`
 	BindDN       string   `toml:"bind_dn" doc:"The service entry dirpost searches as. Empty: cn=frontend,ou=services below base."`
