@@ -113,6 +113,10 @@ func runInit(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if ports := taken(c.Context, cfg); len(ports) > 0 {
+		fmt.Fprintf(c.App.ErrWriter, "dirpost: note: another program has %s: stop it, or choose other ports and print dirpost.socket anew, before the start\n",
+			strings.Join(ports, ", "))
+	}
 	_, err = fmt.Fprintf(c.App.Writer, "next:\n\n   %s\n   dirpost --config %s user add alice --mail alice@%s\n", start, path, c.String("domain"))
 	return err
 }

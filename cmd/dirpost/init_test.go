@@ -63,11 +63,20 @@ func installedSite(t *testing.T) *site {
 		t.Error(err)
 		return s
 	}
+	other, err := net.Listen("tcp", "127.0.0.1:389") // a machine with a slapd, for one
+	if err != nil {
+		t.Error(err)
+		return s
+	}
+	defer other.Close()
 	program := exec.Command("/proc/self/exe", "init", "--domain", "example.org", "--password-file", s.secret("admin", "administrator-1"))
 	program.Env = append(os.Environ(), asProgram+"=1")
 	out, err := program.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "systemctl enable --now dirpost.socket") {
 		t.Errorf("init: %v\n%s", err, out)
+	}
+	if want := "another program has 127.0.0.1:389 (listen.ldap): stop it"; !strings.Contains(string(out), want) {
+		t.Errorf("no %q in\n%s", want, out)
 	}
 	s.configure(func(c *config.Config) { c.Log = config.Log{Level: "debug", Format: "json"} })
 	return s

@@ -132,7 +132,30 @@ func (p *platform) open(ctx context.Context, s service, addr string) (net.Listen
 			return nil, err
 		}
 	}
-	return listen.Listen(ctx, addr, s.mode)
+	l, err := listen.Listen(ctx, addr, s.mode)
+	if errors.Is(err, fs.ErrPermission) && !strings.HasPrefix(addr, "unix:") {
+		err = fmt.Errorf("%w: it takes root or systemd (dirpost.socket) to open this port", err)
+	}
+	return l, err
+}
+
+// taken names the ports of cfg that another program has.
+func taken(ctx context.Context, cfg config.Config) []string {
+	var found []string
+	for _, s := range services(cfg) {
+		for _, addr := range s.addresses {
+			if strings.HasPrefix(addr, "unix:") {
+				continue
+			}
+			l, err := listen.Listen(ctx, addr, 0)
+			if err == nil {
+				l.Close()
+			} else if errors.Is(err, listen.ErrInUse) {
+				found = append(found, fmt.Sprintf("%s (listen.%s)", addr, s.name))
+			}
+		}
+	}
+	return found
 }
 
 // takeEarly takes out the early listeners that fit.

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
 )
 
@@ -135,4 +137,20 @@ func TestDelegateFails(t *testing.T) {
 	if out := s.fails("user", "list"); !strings.Contains(out, "permission denied") {
 		t.Errorf("a link to what only root may read: %q", out)
 	}
+}
+
+// TestPortsOfRoot: who may not open a port is told who may.
+func TestPortsOfRoot(t *testing.T) {
+	t.Parallel()
+	inOwnWorld(t, func() {
+		// Of this thread alone, which ends with the function.
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+			t.Error(errno)
+			return
+		}
+		_, err := new(platform).open(t.Context(), service{name: "mx"}, "127.0.0.1:25")
+		if want := "bind: permission denied: it takes root or systemd (dirpost.socket)"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("port 25 opens with %v, want %s", err, want)
+		}
+	})
 }

@@ -68,15 +68,18 @@ func (p *platform) reload() (reloaded, error) {
 	defer p.mu.Unlock()
 	p.tell(p.notify.Reloading())
 	said, err := p.change()
+	state := "reloaded"
 	if err != nil {
-		p.log.Error("reload failed, all stays as it was", "err", err)
+		state = "reload failed, all stays as it was"
+		p.log.Error(state, "err", err)
 	} else {
-		p.log.Info("reloaded", "changed", said.Changed)
+		p.log.Info(state, "changed", said.Changed)
 	}
 	if len(said.Restart) > 0 {
+		state += ", changes need a restart"
 		p.log.Warn("changes need a restart", "keys", said.Restart)
 	}
-	p.tell(p.notify.Ready("reloaded"))
+	p.tell(p.notify.Ready(state))
 	return said, err
 }
 

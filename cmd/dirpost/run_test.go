@@ -291,7 +291,10 @@ func TestUnderSystemd(t *testing.T) {
 	expect("WATCHDOG=1")
 	s.signal(syscall.SIGHUP)
 	expect("RELOADING=1\nMONOTONIC_USEC=")
-	expect("READY=1")
+	expect("READY=1\nSTATUS=reloaded")
+	s.configure(func(c *config.Config) { c.TLS[0].Cert = s.path("none") })
+	s.signal(syscall.SIGHUP)
+	expect("READY=1\nSTATUS=reload failed")
 	if got := s.addr["mx"]; got != mx.Addr().String() {
 		t.Errorf("the MX listens at %s, want the socket of its name, %s", got, mx.Addr())
 	}
