@@ -23,8 +23,9 @@ import (
 func directoryCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "directory",
-		Usage: "the directory as a whole: check it, take it out, put it in",
+		Usage: "the directory as a whole: check it, take it out, put it in, have OpenLDAP hold it",
 		Subcommands: []*cli.Command{
+			slapdCommand(),
 			{
 				Name:      "export",
 				Usage:     "write every entry as LDIF",

@@ -1,7 +1,7 @@
 // Package slapd holds the reference configuration of OpenLDAP's slapd for dirpost: cn=config with modules, indexes,
 // limits, access rules and overlays, the identities of local programs, and the base tree that entries are added to.
 //
-// An administrator renders it once ([Config.Render]), loads it by slapadd, starts slapd, and then applies [Authz] by
+// An administrator renders it once ([Config.Render], as `dirpost directory slapd` prints it), loads it by slapadd, starts slapd, and then applies [Authz] by
 // ldapmodify: set in the bootstrap, those values crash slapadd 2.5. The access rules say who may read and write what;
 // each has its reason beside it in config.ldif.tmpl.
 //
@@ -27,8 +27,8 @@ var configText string
 
 var configTemplate = template.Must(template.New("config").Parse(configText))
 
-// Config is what differs between installations. Suffix, the passwords, the folders and the TLS files are required.
-// Folders are absolute paths.
+// Config is what differs between installations. Suffix, the passwords and the folders are required. Folders are absolute
+// paths.
 type Config struct {
 	Suffix         string // the naming context, such as dc=example,dc=org
 	RootDN         string // may do everything below Suffix; empty = cn=root,Suffix
@@ -38,7 +38,8 @@ type Config struct {
 	Data           string // folder of the database
 	Modules        string // folder of slapd's modules; empty = that of Debian
 	Schema         string // folder of core.ldif and its like; empty = that of Debian
-	Cert, Key, CA  string // PEM files: server certificate, its key, authorities of client certificates
+	Cert, Key      string // PEM files: certificate of the server and its key; both empty = no TLS
+	CA             string // PEM file: authorities of client certificates; empty = none
 	MaxBytes       int64  // bound of the database file; 0 = 1 GiB
 }
 
@@ -61,7 +62,14 @@ func (c Config) Render() (string, error) {
 	if c.MaxBytes == 0 {
 		c.MaxBytes = 1 << 30
 	}
-	for _, v := range []string{c.RootDN, c.RootPassword, c.ConfigPassword, c.Run, c.Data, c.Modules, c.Schema, c.Cert, c.Key, c.CA} {
+	values := []string{c.RootDN, c.RootPassword, c.ConfigPassword, c.Run, c.Data, c.Modules, c.Schema}
+	if c.Cert != "" || c.Key != "" || c.CA != "" {
+		values = append(values, c.Cert, c.Key)
+	}
+	if c.CA != "" {
+		values = append(values, c.CA)
+	}
+	for _, v := range values {
 		if err := check(v); err != nil {
 			return "", err
 		}
