@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/config"
+	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/lookup"
 	"github.com/dirpost/dirpost/directory/provision"
@@ -42,21 +44,27 @@ func withAdmin(do func(*cli.Context, *admin, []string) error, names ...string) c
 		if err != nil {
 			return err
 		}
-		return errors.Join(do(c, a, args), a.close(c.Context))
+		err = do(c, a, args)
+		if errors.Is(err, directory.ErrRefused) && !cfg.Directory.Embedded && c.String("as") == "" {
+			err = fmt.Errorf("%w; name an administrator with --as", err)
+		}
+		return errors.Join(err, a.close(c.Context))
 	}
 }
 
 // openAdmin connects to the directory of cfg: an LDAP server of one's own, the running dirpost through its unix socket,
-// or, when that is stopped, the embedded directory run by this command for as long as it takes. adjust changes how the
-// client works.
+// or, when that is stopped, the embedded directory run by this command for as long as it takes. Who names no administrator
+// of the former sees it as the server does, through the service entry. adjust changes how the client works.
 func openAdmin(c *cli.Context, cfg config.Config, adjust ...func(*client.Options)) (*admin, error) {
 	a := &admin{cfg: cfg}
 	opts, err := clientOptions(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err := actAs(c, &opts); err != nil { // asks, and while somebody thinks nothing is open
-		return nil, err
+	if cfg.Directory.Embedded || c.String("as") != "" {
+		if err := actAs(c, &opts); err != nil { // asks, and while somebody thinks nothing is open
+			return nil, err
+		}
 	}
 	for _, f := range adjust {
 		f(&opts)
@@ -110,8 +118,7 @@ func newDirectory(cfg config.Config) (dial func(context.Context) (net.Conn, erro
 	return e.dial, e.close, nil
 }
 
-// actAs sets who the command acts as: --as with a password, else the local user by SASL EXTERNAL on a unix socket. The
-// service identity of the configuration is the server's, never the administrator's.
+// actAs sets who the command acts as: --as with a password, else the local user by SASL EXTERNAL on a unix socket.
 func actAs(c *cli.Context, opts *client.Options) error {
 	opts.BindDN, opts.Password, opts.External = "", "", true
 	if dn := c.String("as"); dn != "" {

@@ -117,6 +117,23 @@ func TestExportForSlapd(t *testing.T) {
 	}
 }
 
+// TestWithoutAdministrator: a command that names no administrator of an LDAP server of one's own reads what dirpost reads
+// there, and is told what is missing when it writes.
+func TestWithoutAdministrator(t *testing.T) {
+	t.Parallel()
+	s := slapdSite(t)
+	s.dirpost("user", "add", "alice", "--mail", "alice@example.org", "--password-file", s.secret("alice", alicePassword))
+	if out := command(t, s.config, "user", "list"); !strings.Contains(out, "alice@example.org") {
+		t.Errorf("the users are %q", out)
+	}
+	if out := command(t, s.config, "address", "show", "alice@example.org"); !strings.Contains(out, "=> mailbox of alice") {
+		t.Errorf("the address is %q", out)
+	}
+	if out := s.fails("user", "disable", "alice"); !strings.Contains(out, "refused by policy: ldap result 50 (Insufficient Access Rights); name an administrator with --as") {
+		t.Errorf("a change is answered by %q", out)
+	}
+}
+
 // What was exported is imported as it was, with identities, times and stored passwords, in the order of its attributes.
 func TestImportOfAnExport(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/x509/pkix"
@@ -117,8 +118,20 @@ func runInit(c *cli.Context) error {
 		fmt.Fprintf(c.App.ErrWriter, "dirpost: note: another program has %s: stop it, or choose other ports and print dirpost.socket anew, before the start\n",
 			strings.Join(ports, ", "))
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "next:\n\n   %s\n   dirpost --config %s user add alice --mail alice@%s\n", start, path, c.String("domain"))
+	_, err = fmt.Fprintf(c.App.Writer, "next:\n\n   %s\n   dirpost %suser add alice --mail alice@%s\n", start, globalFlags(c, cfg, path), c.String("domain"))
 	return err
+}
+
+// globalFlags is what later commands must be given, each flag with a blank behind it.
+func globalFlags(c *cli.Context, cfg config.Config, path string) string {
+	flags := ""
+	if elsewhere(c) {
+		flags = "--config " + path + " "
+	}
+	if !cfg.Directory.Embedded {
+		flags += "--as '" + cmp.Or(c.String("as"), "DN") + "' "
+	}
+	return flags
 }
 
 // handOver gives the installation to the service, if there is to be one, and returns how the server is started.

@@ -63,7 +63,7 @@ Exit status: 0 done, 1 refused or failed, 2 wrong usage or a port is taken, 3 no
 		OnUsageError:         usageError,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Aliases: []string{"c"}, EnvVars: []string{"DIRPOST_CONFIG"}, Value: usualConfig, Usage: "read the configuration from `FILE`"},
-			&cli.StringFlag{Name: "as", EnvVars: []string{"DIRPOST_AS"}, Usage: "act in the directory as this `DN`, with a password (default: the local administrator)"},
+			&cli.StringFlag{Name: "as", EnvVars: []string{"DIRPOST_AS"}, Usage: "act in the directory as this `DN`, with a password (default: the local administrator; of an LDAP server of your own the service entry, which reads)"},
 			&cli.StringFlag{Name: "as-password-file", EnvVars: []string{"DIRPOST_AS_PASSWORD_FILE"}, Usage: "read the password of --as from `FILE` (default: ask)"},
 		},
 		Action: unknownCommand,
