@@ -312,6 +312,9 @@ func TestUnderSystemd(t *testing.T) {
 	}
 	s.stop()
 	expect("STOPPING=1")
+	if got := s.log.lines("the embedded directory does not answer"); len(got) > 0 {
+		t.Errorf("a stop is no fault of the directory: %v", got)
+	}
 }
 
 // hearStates opens the socket that systemd hears states at.

@@ -169,7 +169,9 @@ func (p *platform) feedWatchdog(ctx context.Context) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if err := p.alive(ctx, every); err != nil {
+		if err := p.alive(ctx, every); ctx.Err() != nil {
+			return // it was asked to stop, and does
+		} else if err != nil {
 			p.log.Error("the embedded directory does not answer", "err", err)
 		} else {
 			p.tell(p.notify.Alive())
