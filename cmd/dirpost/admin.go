@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -57,14 +59,21 @@ func withAdmin(do func(*cli.Context, *admin, []string) error, names ...string) c
 // of the former sees it as the server does, through the service entry. adjust changes how the client works.
 func openAdmin(c *cli.Context, cfg config.Config, adjust ...func(*client.Options)) (*admin, error) {
 	a := &admin{cfg: cfg}
-	opts, err := clientOptions(cfg)
+	opts, err := connectOptions(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Directory.Embedded || c.String("as") != "" {
-		if err := actAs(c, &opts); err != nil { // asks, and while somebody thinks nothing is open
-			return nil, err
-		}
+	switch {
+	case c.String("as") != "":
+		err = actAs(c, &opts) // asks, and while somebody thinks nothing is open
+	case cfg.Directory.Embedded:
+		opts.External = true
+		err = localAdministrator(cfg)
+	default:
+		err = actAsService(cfg, &opts)
+	}
+	if err != nil {
+		return nil, err
 	}
 	for _, f := range adjust {
 		f(&opts)
@@ -118,20 +127,28 @@ func newDirectory(cfg config.Config) (dial func(context.Context) (net.Conn, erro
 	return e.dial, e.close, nil
 }
 
-// actAs sets who the command acts as: --as with a password, else the local user by SASL EXTERNAL on a unix socket.
+// actAs sets who the command acts as: --as, with a password.
 func actAs(c *cli.Context, opts *client.Options) error {
-	opts.BindDN, opts.Password, opts.External = "", "", true
-	if dn := c.String("as"); dn != "" {
-		if _, err := ldap.ParseDN(dn); err != nil {
-			return usagef("--as %s: that is no DN, such as uid=admin,ou=people,dc=example,dc=org", dn)
-		}
-		password, err := actAsPassword(c, dn)
-		if err != nil {
-			return err
-		}
-		opts.BindDN, opts.Password, opts.External = dn, password, false
+	dn := c.String("as")
+	if _, err := ldap.ParseDN(dn); err != nil {
+		return usagef("--as %s: that is no DN, such as uid=admin,ou=people,dc=example,dc=org", dn)
 	}
-	return nil
+	password, err := actAsPassword(c, dn)
+	opts.BindDN, opts.Password, opts.External = dn, password, false
+	return err
+}
+
+// localAdministrator refuses who is not what SASL EXTERNAL makes the administrator of the embedded directory, for he would
+// see an empty one.
+func localAdministrator(cfg config.Config) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	o, err := ownerOf(cfg.Data)
+	if err == nil && o.uid != os.Geteuid() {
+		err = fmt.Errorf("%w: without --as this is for root and for whom %s belongs to", fs.ErrPermission, cfg.Data)
+	}
+	return err
 }
 
 func actAsPassword(c *cli.Context, dn string) (string, error) {

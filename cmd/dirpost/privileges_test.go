@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -111,6 +112,38 @@ func demandOwner(t *testing.T, dir string, uid uint32) {
 	})
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// TestOtherUsers: who is neither root nor the owner needs --as, and nothing that only they can read.
+func TestOtherUsers(t *testing.T) {
+	t.Parallel()
+	s, ok := ownedSite(t)
+	if !ok {
+		return
+	}
+	s.configure(func(c *config.Config) { c.Listen.LDAPI = s.path("run/ldapi") })
+	password := s.secret("admin", "administrator-1")
+	if err := errors.Join(os.Chmod(s.path("run"), 0o755), os.Chmod(password, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	tests := []struct {
+		name   string
+		args   []string
+		want   string
+		failed bool
+	}{
+		{"without --as", []string{"user", "list"}, "without --as this is for root", true},
+		{"as an administrator", []string{"--as", "uid=admin,ou=people,dc=example,dc=org", "--as-password-file", password, "user", "list"}, "Administrator", false},
+	}
+	for _, tt := range tests {
+		cmd := s.program(tt.args...)
+		cmd.Path = "/proc/self/exe" // the folder of the test program is root's
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody - 1, Gid: nobody - 1}}
+		if out, err := cmd.CombinedOutput(); (err != nil) != tt.failed || !strings.Contains(string(out), tt.want) {
+			t.Errorf("%s: %v, want %q in\n%s", tt.name, err, tt.want, out)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -272,16 +273,22 @@ func frontendDN(base string) string { return "cn=frontend,ou=services," + base }
 
 // clientOptions turns the configuration into those of the directory client, with the service identity.
 func clientOptions(cfg config.Config) (client.Options, error) {
+	opts, err := connectOptions(cfg)
+	if err != nil {
+		return opts, err
+	}
+	return opts, actAsService(cfg, &opts)
+}
+
+// connectOptions are those of a client that has no identity yet.
+func connectOptions(cfg config.Config) (client.Options, error) {
 	d := cfg.Directory
-	opts := client.Options{URIs: d.URIs, BindDN: d.BindDN, StartTLS: d.StartTLS, Timeout: time.Duration(d.Timeout)}
+	opts := client.Options{URIs: d.URIs, StartTLS: d.StartTLS, Timeout: time.Duration(d.Timeout)}
 	names, err := d.Names()
 	if err != nil {
 		return opts, err // not after the check of the file
 	}
 	opts.Profile = names
-	if opts.BindDN == "" {
-		opts.BindDN = frontendDN(d.Base)
-	}
 	if d.CA != "" {
 		text, err := os.ReadFile(d.CA)
 		if err != nil {
@@ -293,18 +300,24 @@ func clientOptions(cfg config.Config) (client.Options, error) {
 		}
 		opts.TLS = &tls.Config{RootCAs: pool}
 	}
-	file := d.PasswordFile
-	if d.Embedded {
+	return opts, nil
+}
+
+// actAsService sets the identity of the service entry.
+func actAsService(cfg config.Config, opts *client.Options) error {
+	file := cfg.Directory.PasswordFile
+	if cfg.Directory.Embedded {
 		file = frontendFile(cfg)
 	}
 	if file == "" {
-		opts.BindDN, opts.External = "", true
-		return opts, nil
+		opts.External = true
+		return nil
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return opts, fmt.Errorf("the password dirpost searches with: %w", err)
+		return fmt.Errorf("the password dirpost searches with: %w", err)
 	}
+	opts.BindDN = cmp.Or(cfg.Directory.BindDN, frontendDN(cfg.Directory.Base))
 	opts.Password = strings.TrimRight(string(text), "\r\n")
-	return opts, nil
+	return nil
 }
