@@ -16,6 +16,7 @@ import (
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/feed"
 	"github.com/dirpost/dirpost/directory/lookup"
+	"github.com/dirpost/dirpost/directory/profile"
 	"github.com/dirpost/dirpost/directory/provision"
 	"github.com/dirpost/dirpost/directory/view"
 )
@@ -236,5 +237,36 @@ func TestRestartInOutage(t *testing.T) {
 		check("after 25 hours", directory.ErrUnavailable, directory.ErrUnavailable, directory.ErrUnavailable)
 		s.start()
 		check("when the directory is back", nil, directory.ErrNoSuchAddress, nil)
+	})
+}
+
+// A view that was kept is read anew when entries are read in another way, although nothing changed in the directory.
+func TestFeedOfAnotherProfile(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, s *server, p *provision.Provisioner) {
+		user(t, p, "alice")
+		file := filepath.Join(t.TempDir(), "view")
+		name := func(changes profile.Changes, want string) {
+			t.Helper()
+			names, err := profile.New(profile.OpenLDAP, changes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := s.connect(t, client.Options{BindDN: provision.FrontendDN(base), Password: "frontend-password", Profile: names})
+			v := view.Open(view.Options{File: file})
+			f := feed.Start(c, v, feed.Options{Base: base, Means: view.Syncrepl})
+			eventually(t, "the view is current", current(v))
+			now, _ := v.Moment()
+			found, err := now.Find(t.Context(), view.Query{Any: []view.Term{{Attr: "uid", Value: "alice"}}})
+			if err != nil || len(found) != 1 || found[0].GetAttributeValue("cn") != want {
+				t.Errorf("found %v, %v; want the name %q", found, err, want)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.set(t, s.connect(t, s.admin), person("alice"), "displayName", "Alice the First")
+		name(profile.Changes{}, "alice")
+		name(profile.Changes{Attributes: map[string]string{"cn": "displayName"}}, "Alice the First")
 	})
 }

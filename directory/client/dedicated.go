@@ -31,3 +31,6 @@ func (c *Client) Identity() string {
 	}
 	return c.opts.BindDN
 }
+
+// Names is the version of the profile by which entries are read.
+func (c *Client) Names() string { return c.opts.Profile.Version() }

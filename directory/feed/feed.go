@@ -143,7 +143,7 @@ func (f *Feed) feed(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		o := view.Origin{Means: means, Server: server, As: f.client.Identity(), Base: f.opts.Base, Filter: asked.Filter}
+		o := view.Origin{Means: means, Server: server, As: f.client.Identity(), Base: f.opts.Base, Filter: asked.Filter, Names: f.client.Names()}
 		switch means {
 		case view.Syncrepl:
 			return f.sync(ctx, cancel, l, o)

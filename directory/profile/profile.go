@@ -8,6 +8,7 @@
 package profile
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,6 +22,7 @@ import (
 // A Profile is what one kind of server calls things. It never changes. A nil Profile translates nothing.
 type Profile struct {
 	name     string
+	version  string
 	readOnly bool
 	controls []ldap.Control
 	attrs    map[string]attribute           // by our name in lower case; one that is not here has the same name
@@ -95,6 +97,10 @@ func New(name string, changes Changes) (*Profile, error) {
 		for _, s := range a.sources {
 			p.fed[strings.ToLower(s.name)] = true
 		}
+	}
+	p.version = name
+	if !p.Same() {
+		p.version += fmt.Sprintf("-%x", sha256.Sum256(fmt.Append(nil, t.Changes, changes)))[:17] // fmt sorts maps
 	}
 	return p, nil
 }
@@ -212,6 +218,14 @@ func (p *Profile) Name() string {
 		return OpenLDAP
 	}
 	return p.name
+}
+
+// Version is another one whenever entries are read in another way: what was kept of them is then out of date.
+func (p *Profile) Version() string {
+	if p == nil {
+		return OpenLDAP
+	}
+	return p.version
 }
 
 // ReadOnly reports whether entries are made and changed with the server's own tools only.

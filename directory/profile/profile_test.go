@@ -252,6 +252,10 @@ func TestChanges(t *testing.T) {
 	if e := p.Entry(entry("cn=x", "objectClass: certificationAuthority")); e.GetAttributeValue("dpRevocationCheck") != "none" {
 		t.Errorf("an authority has no default: %v", e)
 	}
+	same, err := New(ActiveDirectory, Changes{})
+	if err != nil || same.Version() != named(t, ActiveDirectory).Version() || same.Version() == p.Version() || named(t, OpenLDAP).Version() != OpenLDAP {
+		t.Errorf("versions %s, %s and %s, %v", same.Version(), p.Version(), named(t, OpenLDAP).Version(), err)
+	}
 	for _, c := range []Changes{
 		{Attributes: map[string]string{"dpQotaBytes": "x"}},
 		{Attributes: map[string]string{"dpQuotaBytes": ""}},

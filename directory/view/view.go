@@ -30,6 +30,7 @@ type Origin struct {
 	As     string `json:"as"` // the name that the feed is bound as
 	Base   string `json:"base"`
 	Filter string `json:"filter"`
+	Names  string `json:"names"` // version of the profile by which entries were read
 }
 
 // Prompt reports whether changes arrive as they happen.
