@@ -3,10 +3,15 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/emersion/go-imap/v2"
 	"github.com/emersion/go-imap/v2/imapclient"
@@ -40,6 +45,9 @@ func arrivalDeeds() []deed {
 		}},
 		{"submission", true, func(s *powerSite, token string) (act, holds func() error, err error) {
 			return s.readyToSend("submission", "alice", token)
+		}},
+		{"MX, of which a part has to wait", true, func(s *powerSite, token string) (act, holds func() error, err error) {
+			return s.readyForTwo(token)
 		}},
 		{"the first message of a new user", true, func(s *powerSite, token string) (act, holds func() error, err error) {
 			s.addUser(token)
@@ -184,6 +192,53 @@ func (s *powerSite) readyToSend(service, to, token string) (act, holds func() er
 		_, err := s.only(to, "INBOX", token)
 		return err
 	}, err
+}
+
+// readyForTwo opens a session to send a message to alice and to somebody to whom nothing can be filed until a restart.
+func (s *powerSite) readyForTwo(token string) (act, holds func() error, err error) {
+	s.addUser(token)
+	c, err := s.smtpSession("mx")
+	if err != nil {
+		return nil, nil, err
+	}
+	s.later(c)
+	if err := errors.Join(c.Mail("ann@example.net", nil), c.Rcpt("alice@example.org", nil), c.Rcpt(token+"@example.org", nil)); err != nil {
+		return nil, nil, err
+	}
+	home := s.home(token)
+	s.must(errors.Join(os.RemoveAll(home), os.WriteFile(home, nil, 0o600)))
+	act = func() error {
+		data, err := c.Data()
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(data, powerText(token))
+		return errors.Join(err, data.Close())
+	}
+	return act, func() error {
+		if err := os.Remove(home); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		_, one := s.only("alice", "INBOX", token)
+		return errors.Join(one, s.retried(token))
+	}, nil
+}
+
+// retried waits until what is queued has been tried again and somebody has the message.
+func (s *powerSite) retried(token string) error {
+	for begun := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		var list []queueView
+		if err := json.Unmarshal([]byte(s.dirpost("queue", "list", "--json")), &list); err != nil {
+			return err
+		}
+		for _, item := range list {
+			_ = s.program("queue", "retry", item.ID).Run() // it may be gone meanwhile
+		}
+		_, err := s.only(token, "INBOX", token)
+		if err == nil || len(list) == 0 || time.Since(begun) > patience {
+			return err
+		}
+	}
 }
 
 // readyIn opens a session of alice with a folder selected.

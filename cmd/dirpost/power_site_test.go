@@ -56,6 +56,7 @@ func newSiteOn(t *testing.T, d *disk) *powerSite {
 		t.Fatal(err)
 	}
 	s.dirpost("user", "add", "alice", "--mail", "alice@example.org", "--password-file", s.secret("alice", alicePassword))
+	s.watched()
 	s.alice = filepath.Base(s.home("alice"))
 	return s
 }
