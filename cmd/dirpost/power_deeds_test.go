@@ -25,35 +25,42 @@ type deed struct {
 	name string
 	mail bool // it ends with the sync of a mail directory
 
+	restart bool // whether it holds can be asked after a restart only
+
 	// ready prepares everything but the operation, on a connection of its own. act does it, and returns when its one reply
 	// has been read. holds is asked after a restart.
 	ready func(s *powerSite, token string) (act, holds func() error, err error)
 }
 
 func powerDeeds() []deed {
-	return append(append(arrivalDeeds(), messageDeeds()...), append(folderDeeds(), directoryDeeds()...)...)
+	return slices.Concat(arrivalDeeds(), messageDeeds(), folderDeeds(), queueDeeds(), directoryDeeds())
+}
+
+// queueDeeds are what the queue keeps.
+func queueDeeds() []deed {
+	return []deed{{
+		name: "MX, of which a part has to wait", mail: true, restart: true,
+		ready: func(s *powerSite, token string) (act, holds func() error, err error) { return s.readyForTwo(token) },
+	}}
 }
 
 // arrivalDeeds are the ways into a mailbox.
 func arrivalDeeds() []deed {
 	return []deed{
-		{"LMTP", true, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "LMTP", mail: true, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			return s.readyToSend("lmtp", "alice", token)
 		}},
-		{"MX", true, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "MX", mail: true, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			return s.readyToSend("mx", "alice", token)
 		}},
-		{"submission", true, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "submission", mail: true, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			return s.readyToSend("submission", "alice", token)
 		}},
-		{"MX, of which a part has to wait", true, func(s *powerSite, token string) (act, holds func() error, err error) {
-			return s.readyForTwo(token)
-		}},
-		{"the first message of a new user", true, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "the first message of a new user", mail: true, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			s.addUser(token)
 			return s.readyToSend("lmtp", token, token)
 		}},
-		{"APPEND", true, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "APPEND", mail: true, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			c, err := s.readyIn("INBOX")
 			return func() error {
 					_, err := appendTo(c, "INBOX", token)
@@ -63,7 +70,7 @@ func arrivalDeeds() []deed {
 					return err
 				}, err
 		}},
-		{"APPEND with a flag and a new keyword", true, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "APPEND with a flag and a new keyword", mail: true, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			c, err := s.readyIn("INBOX")
 			return func() error {
 					_, err := appendTo(c, "Archive", token, imap.FlagSeen, imap.Flag(token))
@@ -78,7 +85,7 @@ func arrivalDeeds() []deed {
 // messageDeeds are what is done to a message that is there.
 func messageDeeds() []deed {
 	return []deed{
-		{"COPY", true, readyOn(func(s *powerSite, c *imapclient.Client, uid imap.UID, token string) (act, holds func() error) {
+		{name: "COPY", mail: true, ready: readyOn(func(s *powerSite, c *imapclient.Client, uid imap.UID, token string) (act, holds func() error) {
 			return func() error {
 					_, err := c.Copy(imap.UIDSetNum(uid), "Archive").Wait()
 					return err
@@ -88,7 +95,7 @@ func messageDeeds() []deed {
 					return errors.Join(there, here)
 				}
 		})},
-		{"MOVE", true, readyOn(func(s *powerSite, c *imapclient.Client, uid imap.UID, token string) (act, holds func() error) {
+		{name: "MOVE", mail: true, ready: readyOn(func(s *powerSite, c *imapclient.Client, uid imap.UID, token string) (act, holds func() error) {
 			return func() error {
 					_, err := c.Move(imap.UIDSetNum(uid), "Sent").Wait()
 					return err
@@ -97,15 +104,15 @@ func messageDeeds() []deed {
 					return errors.Join(err, s.gone("alice", "INBOX", token))
 				}
 		})},
-		{"STORE", true, readyOn(func(s *powerSite, c *imapclient.Client, uid imap.UID, token string) (act, holds func() error) {
+		{name: "STORE", mail: true, ready: readyOn(func(s *powerSite, c *imapclient.Client, uid imap.UID, token string) (act, holds func() error) {
 			return func() error { return addFlags(c, uid, imap.FlagAnswered, imap.FlagFlagged) },
 				func() error { return s.flagged("INBOX", token, imap.FlagAnswered, imap.FlagFlagged) }
 		})},
-		{"STORE of a new keyword", true, readyOn(func(s *powerSite, c *imapclient.Client, uid imap.UID, token string) (act, holds func() error) {
+		{name: "STORE of a new keyword", mail: true, ready: readyOn(func(s *powerSite, c *imapclient.Client, uid imap.UID, token string) (act, holds func() error) {
 			return func() error { return addFlags(c, uid, imap.Flag(token)) },
 				func() error { return s.flagged("INBOX", token, imap.Flag(token)) }
 		})},
-		{"EXPUNGE", true, readyOn(func(s *powerSite, c *imapclient.Client, uid imap.UID, token string) (act, holds func() error) {
+		{name: "EXPUNGE", mail: true, ready: readyOn(func(s *powerSite, c *imapclient.Client, uid imap.UID, token string) (act, holds func() error) {
 			return func() error {
 					_, err := c.UIDExpunge(imap.UIDSetNum(uid)).Collect()
 					return err
@@ -119,22 +126,22 @@ func messageDeeds() []deed {
 // folderDeeds are what is done to folders.
 func folderDeeds() []deed {
 	return []deed{
-		{"CREATE", true, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "CREATE", mail: true, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			c, err := s.readyIn("INBOX")
 			return func() error { return c.Create(token, nil).Wait() }, func() error { return s.listed(token, true) }, err
 		}},
-		{"RENAME", true, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "RENAME", mail: true, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			c, err := s.readyInNew(token)
 			return func() error { return c.Rename(token, token+"-renamed", nil).Wait() }, func() error {
 				_, err := s.only("alice", token+"-renamed", token)
 				return errors.Join(err, s.listed(token, false))
 			}, err
 		}},
-		{"DELETE", true, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "DELETE", mail: true, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			c, err := s.readyInNew(token)
 			return func() error { return c.Delete(token).Wait() }, func() error { return s.listed(token, false) }, err
 		}},
-		{"SUBSCRIBE", true, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "SUBSCRIBE", mail: true, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			c, err := s.readyInNew(token)
 			return func() error { return c.Subscribe(token).Wait() }, func() error { return s.subscribed(token) }, err
 		}},
@@ -144,39 +151,39 @@ func folderDeeds() []deed {
 // directoryDeeds are writes of the embedded directory, by LDAP and by the commands.
 func directoryDeeds() []deed {
 	return []deed{
-		{"LDAP add", false, readyLDAP(func(s *powerSite, c *ldap.Conn, token string) (act, holds func() error) {
+		{name: "LDAP add", mail: false, ready: readyLDAP(func(s *powerSite, c *ldap.Conn, token string) (act, holds func() error) {
 			return func() error { return c.Add(unit(token)) }, func() error { return s.demandValue("(ou="+token+")", "ou", token) }
 		})},
-		{"LDAP modify", false, readyLDAP(func(s *powerSite, c *ldap.Conn, token string) (act, holds func() error) {
+		{name: "LDAP modify", mail: false, ready: readyLDAP(func(s *powerSite, c *ldap.Conn, token string) (act, holds func() error) {
 			change := ldap.NewModifyRequest("uid=alice,ou=people,"+siteBase, nil)
 			change.Replace("description", []string{token})
 			return func() error { return c.Modify(change) }, func() error { return s.demandValue("(uid=alice)", "description", token) }
 		})},
-		{"LDAP rename", false, readyLDAP(func(s *powerSite, c *ldap.Conn, token string) (act, holds func() error) {
+		{name: "LDAP rename", mail: false, ready: readyLDAP(func(s *powerSite, c *ldap.Conn, token string) (act, holds func() error) {
 			s.must(c.Add(unit(token)))
 			rename := ldap.NewModifyDNRequest("ou="+token+","+siteBase, "ou="+token+"-renamed", true, "")
 			return func() error { return c.ModifyDN(rename) },
 				func() error { return s.demandValue("(ou="+token+"-renamed)", "ou", token+"-renamed") }
 		})},
-		{"LDAP delete", false, readyLDAP(func(s *powerSite, c *ldap.Conn, token string) (act, holds func() error) {
+		{name: "LDAP delete", mail: false, ready: readyLDAP(func(s *powerSite, c *ldap.Conn, token string) (act, holds func() error) {
 			s.must(c.Add(unit(token)))
 			return func() error { return c.Del(ldap.NewDelRequest("ou="+token+","+siteBase, nil)) },
 				func() error { return s.demandValue("(ou="+token+")", "ou") }
 		})},
-		{"LDAP password", false, readyLDAP(func(s *powerSite, c *ldap.Conn, token string) (act, holds func() error) {
+		{name: "LDAP password", mail: false, ready: readyLDAP(func(s *powerSite, c *ldap.Conn, token string) (act, holds func() error) {
 			s.must(c.Bind(s.addUser(token), alicePassword)) // one that another sets must be changed
 			return func() error {
 				_, err := c.PasswordModify(ldap.NewPasswordModifyRequest("", alicePassword, token+"-secret"))
 				return err
 			}, func() error { return s.demandLogin(token, token+"-secret") }
 		})},
-		{"user add", false, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "user add", mail: false, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			return func() error {
 				s.addUser(token)
 				return nil
 			}, func() error { return s.demandLogin(token, alicePassword) }, nil
 		}},
-		{"alias add", false, func(s *powerSite, token string) (act, holds func() error, err error) {
+		{name: "alias add", mail: false, ready: func(s *powerSite, token string) (act, holds func() error, err error) {
 			return func() error {
 				s.dirpost("alias", "add", token+"@example.org", "alice")
 				return nil
@@ -194,7 +201,8 @@ func (s *powerSite) readyToSend(service, to, token string) (act, holds func() er
 	}, err
 }
 
-// readyForTwo opens a session to send a message to alice and to somebody to whom nothing can be filed until a restart.
+// readyForTwo opens a session to send a message to alice and to somebody to whom nothing can be filed until a restart: his
+// home becomes a file when both are taken.
 func (s *powerSite) readyForTwo(token string) (act, holds func() error, err error) {
 	s.addUser(token)
 	c, err := s.smtpSession("mx")
