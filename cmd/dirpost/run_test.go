@@ -312,8 +312,10 @@ func TestUnderSystemd(t *testing.T) {
 	}
 	s.stop()
 	expect("STOPPING=1")
-	if got := s.log.lines("the embedded directory does not answer"); len(got) > 0 {
-		t.Errorf("a stop is no fault of the directory: %v", got)
+	for _, fault := range s.log.lines("the embedded directory does not answer") { // on a slow machine it may be late before
+		if strings.Contains(fmt.Sprint(fault["err"]), "terminated") {
+			t.Errorf("a stop is told as a fault of the directory: %v", fault)
+		}
 	}
 }
 
