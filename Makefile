@@ -11,7 +11,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 
-.PHONY: build install demo deps test check fuzz soak power bench bench-peers clean
+.PHONY: build install demo deps test check fuzz soak power live bench bench-peers clean
 
 # The one binary, static, in bin/.
 build:
@@ -63,6 +63,10 @@ soak:
 power: build
 	$(GO) vet -tags power ./cmd/dirpost
 	$(GO) test -tags power -timeout 20m -run 'TestPower|TestFaults|TestKilledBeforeSync' ./cmd/dirpost
+
+# Follows the README under a systemd of its own, in a Debian tree that it makes. As root, with debootstrap; takes minutes.
+live:
+	tools/systemd/live.sh
 
 # How fast the parts are. Nothing outside this tree is needed.
 bench:
