@@ -373,6 +373,9 @@ func TestLogTellsOneStory(t *testing.T) {
 	if conn == nil || id == nil {
 		t.Fatalf("ids are missing: %v and %v", ends[0], delivered[0])
 	}
+	if fault, ok := ends[0]["err"]; ok {
+		t.Errorf("a session without a fault ends with err=%v", fault)
+	}
 	for _, line := range append(delivered, logins[0]) {
 		if line["conn"] != conn {
 			t.Errorf("conn %v, want %v in %v", line["conn"], conn, line)

@@ -331,9 +331,13 @@ func (s *session) Logout() error {
 	} else if err := s.wire.burden.add(0); err != nil {
 		s.tally.last = err
 	}
-	s.log.Info("session", "helo", s.smtp.Hostname(), "tls", s.peer.TLS != nil, "took", time.Since(s.began),
+	fields := []any{"helo", s.smtp.Hostname(), "tls", s.peer.TLS != nil, "took", time.Since(s.began),
 		"messages", s.tally.messages, "rcpts", s.tally.rcpts,
-		"refused", s.tally.errors+s.tally.refusedRcpts+s.tally.wrongAuths, "err", s.tally.last)
+		"refused", s.tally.errors + s.tally.refusedRcpts + s.tally.wrongAuths}
+	if s.tally.last != nil {
+		fields = append(fields, "err", s.tally.last)
+	}
+	s.log.Info("session", fields...)
 	return nil
 }
 
