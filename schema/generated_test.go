@@ -5,7 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
+
+	"github.com/dirpost/dirpost/schema"
 )
 
 // What go generate makes of the definitions is what is checked in.
@@ -41,6 +45,20 @@ func TestGenerated(t *testing.T) {
 		}
 		if !bytes.Equal(got, want) {
 			t.Errorf("%s is not what the definitions say: run go generate ./schema", name)
+		}
+	}
+}
+
+// 389-ds does not start with a schema that names what it does not have.
+func TestDS389Names(t *testing.T) {
+	t.Parallel()
+	_, definitions, ok := strings.Cut(schema.DS389, "dn: cn=schema\n")
+	if !ok {
+		t.Fatal("no entry cn=schema")
+	}
+	for _, absent := range []string{schema.AttrMailLocalAddress, schema.AttrRfc822MailMember, schema.ClassInetLocalMailRecipient} {
+		if regexp.MustCompile(`\b` + absent + `\b`).MatchString(definitions) {
+			t.Errorf("%s is in the schema for 389-ds, which has it under another name", absent)
 		}
 	}
 }

@@ -97,10 +97,15 @@ func openLDAP(own string) []byte {
 // ds389 writes RFC 4512 text with numeric OIDs and no length bounds: that server knows neither macros nor bounds.
 func ds389(all *schema.Schema, own string) []byte {
 	var b bytes.Buffer
-	b.WriteString(header(own))
+	for line := range strings.Lines(header(own)) {
+		if !strings.HasPrefix(line, "# Needs ") { // it has all of that itself
+			b.WriteString(line)
+		}
+	}
 	b.WriteString(`# For 389 Directory Server: RFC 4512 text, numeric OIDs, in the schema folder of the instance.
 # Its mailAlternateAddress and mailLocalAddress share OID 2.16.840.1.113730.3.1.13, and 60sendmail.ldif does not load beside
-# 50ns-mail.ldif: map mailLocalAddress to mailAlternateAddress, inetLocalMailRecipient to mailRecipient.
+# 50ns-mail.ldif. So there mailLocalAddress is mailAlternateAddress, inetLocalMailRecipient is mailRecipient and
+# rfc822MailMember is mgrpRFC822MailMember: dirpost translates them (directory.profile = "389ds").
 dn: cn=schema
 `)
 	for _, a := range all.AttributeTypes {
@@ -138,7 +143,8 @@ func classFields(c *schema.ObjectClass) string {
 		names []string
 	}{{"MUST", c.Must}, {"MAY", c.May}} {
 		if len(f.names) > 0 {
-			fmt.Fprintf(&b, "  %s ( %s )\n", f.word, strings.Join(f.names, " $ "))
+			names := strings.Join(f.names, " $ ")
+			fmt.Fprintf(&b, "  %s ( %s )\n", f.word, strings.ReplaceAll(names, schema.AttrRfc822MailMember, "mgrpRFC822MailMember"))
 		}
 	}
 	return b.String()
