@@ -24,6 +24,7 @@ var codecs = map[string]codec{
 	"guid":         {decodeGUID, encodeGUID},
 	"uuid":         {decodeUUID, encodeUUID},
 	"lock":         {decodeLock, nil},
+	"reset":        {decodeReset, nil},
 	"disabled":     {decodeDisabled, nil},
 	"qmail":        {decodeQmail, nil},
 	"forwardonly":  {decodeForwardOnly, nil},
@@ -109,6 +110,17 @@ const (
 func decodeLock(v string) []string {
 	if strings.EqualFold(v, "TRUE") {
 		return []string{noLogin}
+	}
+	return nil
+}
+
+// mustChange is what 389-ds writes as the time a password expires when its holder has to choose another.
+const mustChange = "19700101000000Z"
+
+// decodeReset reads passwordExpirationTime as pwdReset.
+func decodeReset(v string) []string {
+	if v == mustChange {
+		return []string{"TRUE"}
 	}
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 // Attributes translates a list of attributes to be asked for. What tells the class of an entry is among them if the class is,
 // or an attribute that entries of a class have by default.
 func (p *Profile) Attributes(names []string) []string {
-	if p.Same() {
-		return names
+	if p.Same() || len(names) == 0 {
+		return names // none means all
 	}
 	var list []string
 	add := func(name string) {
@@ -200,7 +200,8 @@ func (p *Profile) Modify(req *ldap.ModifyRequest) *ldap.ModifyRequest {
 	return out
 }
 
-// write translates values to be written: to the source that has them as they are, for the others are read only.
+// write translates values to be written: to the source that has them as they are, for the others are read only. No values,
+// which take the attribute away, mean the same everywhere.
 func (p *Profile) write(name string, values []string) (string, []string) {
 	base, option, _ := strings.Cut(name, ";")
 	if strings.EqualFold(base, schema.AttrObjectClass) {
@@ -218,6 +219,9 @@ func (p *Profile) write(name string, values []string) (string, []string) {
 		if s.codec.decode == nil {
 			return withOption(s.name, option), values
 		}
+	}
+	if len(values) == 0 && len(a.sources) > 0 {
+		return withOption(a.sources[0].name, option), nil
 	}
 	return "", nil
 }

@@ -112,6 +112,9 @@ func TestEntry(t *testing.T) {
 			}},
 		{"389-ds: the stricter of two states", DS389, "nsAccountLock: TRUE\ndpAccountStatus: deleted", map[string][]string{schema.AttrDpAccountStatus: {"deleted"}}},
 		{"389-ds: not locked", DS389, "nsAccountLock: FALSE\ndpAccountStatus: active", map[string][]string{schema.AttrDpAccountStatus: {"active"}}},
+		{"389-ds: the password must be changed", DS389, "pwdReset: TRUE\npasswordExpirationTime: 19700101000000Z", map[string][]string{schema.AttrPwdReset: {"TRUE"}}},
+		{"389-ds: it was", DS389, "pwdReset: FALSE\npasswordExpirationTime: 19700101000001Z", map[string][]string{schema.AttrPwdReset: {}}},
+		{"389-ds: somebody took that back", DS389, "pwdReset: TRUE", map[string][]string{schema.AttrPwdReset: {}}},
 		{"FreeIPA", FreeIPA, `
 			objectClass: posixAccount
 			objectClass: inetOrgPerson
@@ -202,6 +205,9 @@ func TestAttributes(t *testing.T) {
 			t.Errorf("%s: %q, want %q", profile, got, want)
 		}
 	}
+	if got := named(t, DS389).Attributes(nil); len(got) != 0 {
+		t.Errorf("no list, which means all, asks for %q", got)
+	}
 	if got := named(t, ActiveDirectory).Attributes([]string{"dpQuotaBytes"}); !slices.Equal(got, []string{"1.1"}) {
 		t.Errorf("a list of what the server lacks asks for %q", got)
 	}
@@ -225,7 +231,10 @@ func TestWrite(t *testing.T) {
 	}
 	mod := ldap.NewModifyRequest("cn=x", nil)
 	mod.Add("mailLocalAddress", []string{"b@example.org"})
-	if changes := p.Modify(mod).Changes; len(changes) != 1 || changes[0].Modification.Type != "mailAlternateAddress" {
+	mod.Replace("pwdReset", nil)
+	mod.Replace("pwdReset", []string{"TRUE"}) // which only the server can say
+	changes := p.Modify(mod).Changes
+	if len(changes) != 2 || changes[0].Modification.Type != "mailAlternateAddress" || changes[1].Modification.Type != "passwordExpirationTime" || len(changes[1].Modification.Vals) != 0 {
 		t.Errorf("Modify() = %+v", changes)
 	}
 }

@@ -43,7 +43,8 @@ var tables = map[string]table{
 	Embedded: {},
 
 	// 389-ds has the OID of mailLocalAddress under another name. Its entryUUID is younger than the server, and what it tells
-	// of changes is by nsUniqueId.
+	// of changes is by nsUniqueId. Its pwdReset tells that a password must be changed and cannot be written; what counts is the
+	// time that the password expires.
 	DS389: {Changes: Changes{
 		Attributes: map[string]string{
 			schema.AttrMailLocalAddress: "mailAlternateAddress",
@@ -51,6 +52,7 @@ var tables = map[string]table{
 			schema.AttrDpAccountStatus:  "nsAccountLock lock, dpAccountStatus",
 			schema.AttrEntryUUID:        "nsUniqueId uuid",
 			schema.AttrPwdChangedTime:   "pwdUpdateTime",
+			schema.AttrPwdReset:         "passwordExpirationTime reset",
 			schema.AttrEntryCSN:         "modifyTimestamp",
 		},
 		Classes: map[string]string{
