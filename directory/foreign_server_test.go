@@ -121,6 +121,14 @@ func (s *foreign) search(c net.Conn, id int64, op *ber.Packet, controls string) 
 	s.mu.Lock()
 	s.searches = append(s.searches, filter)
 	s.mu.Unlock()
+	if s.kind == profile.DS389 && !slices.ContainsFunc(s.entries, func(e *ldif.Record) bool { return strings.EqualFold(e.DN, base) }) {
+		code := int64(ldap.LDAPResultNoSuchObject)
+		if strings.Contains(controls, ldap.ControlTypePaging) {
+			code = 0
+		}
+		respond(c, id, done(ldap.ApplicationSearchResultDone, code, ""))
+		return
+	}
 	var attrs []string
 	for _, a := range op.Children[7].Children {
 		attrs = append(attrs, a.Data.String())

@@ -251,3 +251,15 @@ func TestForeignLimit(t *testing.T) {
 		t.Errorf("%d entries and %v after %v, want %v", len(got), err, time.Since(began), directory.ErrUnavailable)
 	}
 }
+
+// A base that is not there is an outage, also where the server finds nothing below it without an error.
+func TestForeignBase(t *testing.T) {
+	t.Parallel()
+	s := newForeign(t, profile.DS389, "dn: "+foreignBase+"\nobjectClass: domain\n")
+	for base, want := range map[string]error{foreignBase: directory.ErrNotLocal, "dc=nowhere": directory.ErrUnavailable} {
+		r := lookup.New(s.connect(t, profile.Changes{}), lookup.Options{Base: base})
+		if _, err := r.Route(t.Context(), address(t, "ann@example.org"), nil); !errors.Is(err, want) {
+			t.Errorf("Route() below %s: %v, want %v", base, err, want)
+		}
+	}
+}

@@ -73,6 +73,9 @@ func (c *Client) pages(ctx context.Context, retry bool, begin func(), base strin
 				}
 			}
 			next, ok := ldap.FindControl(result.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
+			if !ok && len(result.Entries) == 0 {
+				return c.based(l, req)
+			}
 			if !ok || len(next.Cookie) == 0 {
 				return nil
 			}
@@ -82,6 +85,14 @@ func (c *Client) pages(ctx context.Context, retry bool, begin func(), base strin
 	if refused != nil {
 		return refused
 	}
+	return err
+}
+
+// based returns an error if the base of a search is not there. 389-ds finds nothing below such a base without an error when
+// it is asked for pages, and is known by sending no control then; nobody must be taken for unknown for that.
+func (c *Client) based(l *ldap.Conn, req *ldap.SearchRequest) error {
+	_, err := l.Search(ldap.NewSearchRequest(req.BaseDN, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, c.seconds(), false, "(objectClass=*)",
+		[]string{"1.1"}, c.opts.Profile.Controls()))
 	return err
 }
 
