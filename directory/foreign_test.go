@@ -263,3 +263,20 @@ func TestForeignBase(t *testing.T) {
 		}
 	}
 }
+
+// Where the version of an entry is a time in whole seconds, an authority that changed twice in one is read again.
+func TestForeignAuthority(t *testing.T) {
+	t.Parallel()
+	const entry = "dn: cn=ca," + foreignBase + "\nobjectClass: dpCertAuthority\ncn: ca\nmodifyTimestamp: 20260101000000Z\ndpCertTrust: "
+	base := "dn: " + foreignBase + "\nobjectClass: domain\n\n"
+	s := newForeign(t, profile.DS389, base+entry+"sha256\n")
+	now := time.Now()
+	r := lookup.New(s.connect(t, profile.Changes{}), lookup.Options{Base: foreignBase, Now: func() time.Time { return now }})
+	for _, trust := range []string{"sha256", "spki", "email"} {
+		s.entries = newForeign(t, profile.DS389, base+entry+trust+"\n").entries
+		now = now.Add(time.Minute)
+		if list, err := r.Authorities(t.Context()); err != nil || len(list) != 1 || !slices.Equal(list[0].Trust, []string{trust}) {
+			t.Errorf("authorities: %+v, %v; want one with trust in %s", list, err, trust)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"time"
 
 	"github.com/go-ldap/ldap/v3"
 
@@ -34,7 +35,16 @@ type Authority struct {
 	Trust        []string // kinds of mappings that its certificates are honoured for
 	Revocation   string   // CRLHard when the entry says nothing
 
-	version string // entryCSN
+	version string    // entryCSN
+	seen    time.Time // when it first had that version
+	read    time.Time
+}
+
+// settled reports whether the entry was read late enough to be what its version says for good. Where the version is a time
+// in whole seconds, another change in the same second does not show in it.
+func (a *Authority) settled() bool {
+	_, err := time.Parse("20060102150405Z", a.version)
+	return a.version != "" && (err != nil || a.read.Sub(a.seen) > 2*time.Second)
 }
 
 // A CRL is a revocation list that one of the authority's certificates signed.
@@ -84,12 +94,16 @@ func (r *Resolver) readAuthorities(ctx context.Context) ([]Authority, error) {
 	list := []Authority{}
 	for _, e := range entries {
 		a, ok := known[e.DN]
-		if version := value(e, schema.AttrEntryCSN); !ok || version == "" || a.version != version {
+		if !ok || !a.settled() || a.version != value(e, schema.AttrEntryCSN) {
+			before := a
 			if a, err = r.readAuthority(ctx, e.DN); errors.Is(err, directory.ErrNotFound) {
 				continue // it went meanwhile
 			}
 			if err != nil {
 				return nil, err
+			}
+			if a.version == before.version {
+				a.seen = before.seen
 			}
 		}
 		list = append(list, a)
@@ -100,6 +114,7 @@ func (r *Resolver) readAuthorities(ctx context.Context) ([]Authority, error) {
 // readAuthority reads one entry. A certificate or list that cannot be used is logged and left out: it must not take the
 // other authorities along. (Without a usable list, CRLHard refuses.)
 func (r *Resolver) readAuthority(ctx context.Context, dn string) (Authority, error) {
+	began := time.Now() // the time that passes for the server too, so not that of Options.Now
 	e, err := r.client.One(ctx, dn, ldap.ScopeBaseObject, isAuthority,
 		schema.AttrCn, schema.AttrEntryCSN, schema.AttrDpCertTrust, schema.AttrDpRevocationCheck,
 		binary(schema.AttrCACertificate), binary(schema.AttrCertificateRevocationList))
@@ -107,7 +122,7 @@ func (r *Resolver) readAuthority(ctx context.Context, dn string) (Authority, err
 		return Authority{}, fmt.Errorf("authority %s: %w", dn, err)
 	}
 	a := Authority{
-		DN: e.DN, Name: value(e, schema.AttrCn), version: value(e, schema.AttrEntryCSN),
+		DN: e.DN, Name: value(e, schema.AttrCn), version: value(e, schema.AttrEntryCSN), seen: began, read: began,
 		Revocation: strings.ToLower(value(e, schema.AttrDpRevocationCheck)),
 	}
 	if a.Revocation == "" {
