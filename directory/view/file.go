@@ -18,11 +18,8 @@ import (
 // magic begins a file; the number is that of its form.
 const magic = "dirpost directory view 1\n"
 
-// Limits of what is read from a file.
-const (
-	maxHead   = 1 << 20
-	maxRecord = 16 << 20
-)
+// maxHead bounds the line before the records.
+const maxHead = 1 << 20
 
 // errFile: the file is not, or no longer, what was written.
 var errFile = errors.New("file is damaged")
@@ -63,108 +60,82 @@ func (s *state) write(w io.Writer, seen time.Time) error {
 	return binary.Write(w, binary.BigEndian, sum.Sum32())
 }
 
-// read reads what write wrote. All else, and what another version wrote, is an error that wraps errFile.
-func read(r io.Reader) (*state, time.Time, error) {
-	s, seen, err := readState(r)
+// read reads what write wrote, size octets. All else, and what another version wrote, is an error that wraps errFile.
+func read(r io.Reader, size int64) (*state, time.Time, error) {
+	s, seen, err := readState(r, size)
 	if err != nil && !errors.Is(err, errFile) {
 		err = fmt.Errorf("%w: %w", errFile, err)
 	}
 	return s, seen, err
 }
 
-func readState(r io.Reader) (*state, time.Time, error) {
-	in := &summed{in: bufio.NewReaderSize(r, 1<<16)}
-	start := make([]byte, len(magic))
-	if _, err := io.ReadFull(in, start); err != nil || string(start) != magic {
-		return nil, time.Time{}, fmt.Errorf("%w: it does not begin as one", errFile)
+// readState reads the file as one string, of which all records are parts.
+func readState(r io.Reader, size int64) (*state, time.Time, error) {
+	const sumBytes = 4
+	var text strings.Builder
+	sum := crc32.New(castagnoli)
+	var want [sumBytes]byte
+	if size < int64(len(magic)+sumBytes) {
+		return nil, time.Time{}, fmt.Errorf("%w: it is too short", errFile)
 	}
-	h, err := in.head()
+	text.Grow(int(size - sumBytes))
+	if _, err := io.CopyN(io.MultiWriter(&text, sum), r, size-sumBytes); err != nil {
+		return nil, time.Time{}, err
+	}
+	if _, err := io.ReadFull(r, want[:]); err != nil {
+		return nil, time.Time{}, err
+	}
+	if binary.BigEndian.Uint32(want[:]) != sum.Sum32() {
+		return nil, time.Time{}, fmt.Errorf("%w: its sum is another", errFile)
+	}
+	h, rest, err := readHead(text.String())
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	s, m := &state{origin: h.Origin, cookie: h.Cookie, loaded: true}, new(maker)
-	for range h.Entries {
-		rec, err := in.record()
-		if err != nil {
-			return nil, time.Time{}, err
-		}
-		if _, err := rec.entry(); err != nil {
-			return nil, time.Time{}, err
-		}
-		s.Snapshot = s.with(rec, m)
-	}
-	want := in.sum
-	var sum [4]byte
-	if _, err := io.ReadFull(in, sum[:]); err != nil {
+	records, err := readRecords(rest, h.Entries)
+	if err != nil {
 		return nil, time.Time{}, err
 	}
-	if binary.BigEndian.Uint32(sum[:]) != want {
-		return nil, time.Time{}, fmt.Errorf("%w: its sum is another", errFile)
+	s := &state{origin: h.Origin, cookie: h.Cookie, loaded: true}
+	if s.Snapshot, err = whole(records); err != nil {
+		return nil, time.Time{}, fmt.Errorf("%w: %w", errFile, err)
 	}
 	return s, h.Seen, nil
 }
 
-// A summed reader keeps the sum of what was read.
-type summed struct {
-	in  *bufio.Reader
-	sum uint32
+func readHead(text string) (h head, rest string, err error) {
+	rest, ok := strings.CutPrefix(text, magic)
+	line, rest, ended := strings.Cut(rest, "\n")
+	if !ok || !ended || len(line) > maxHead {
+		return h, "", fmt.Errorf("%w: it does not begin as one", errFile)
+	}
+	if err := json.Unmarshal([]byte(line), &h); err != nil {
+		return h, "", err
+	}
+	if strings.Join(h.Attributes, " ") != strings.Join(Attributes, " ") || strings.Join(h.Words, " ") != strings.Join(words, " ") {
+		return h, "", fmt.Errorf("%w: another version wrote it", errFile)
+	}
+	return h, rest, nil
 }
 
-func (r *summed) Read(p []byte) (int, error) {
-	n, err := r.in.Read(p)
-	r.sum = crc32.Update(r.sum, castagnoli, p[:n])
-	return n, err
-}
-
-// ReadByte makes it an io.ByteReader.
-func (r *summed) ReadByte() (byte, error) {
-	c, err := r.in.ReadByte()
-	if err == nil {
-		r.sum = crc32.Update(r.sum, castagnoli, []byte{c})
+// readRecords reads exactly n records.
+func readRecords(text string, n int) ([]record, error) {
+	u := unpacker{rest: text}
+	if n < 0 || n > len(text) {
+		return nil, fmt.Errorf("%w: %d entries", errFile, n)
 	}
-	return c, err
-}
-
-func (r *summed) head() (h head, err error) {
-	var line []byte
-	for len(line) < maxHead {
-		c, err := r.ReadByte()
-		if err != nil {
-			return h, err
+	records := make([]record, n)
+	for i := range records {
+		copy(records[i].id[:], u.text(uint64(len(ID{}))))
+		records[i].packed = u.text(u.number())
+		if u.bad {
+			return nil, fmt.Errorf("%w: it ends within entry %d", errFile, i)
 		}
-		if c != '\n' {
-			line = append(line, c)
-			continue
-		}
-		if err := json.Unmarshal(line, &h); err != nil {
-			return h, err
-		}
-		if strings.Join(h.Attributes, " ") != strings.Join(Attributes, " ") || strings.Join(h.Words, " ") != strings.Join(words, " ") {
-			return h, fmt.Errorf("%w: another version wrote it", errFile)
-		}
-		return h, nil
 	}
-	return h, fmt.Errorf("%w: its head has no end", errFile)
-}
-
-func (r *summed) record() (*record, error) {
-	rec := &record{}
-	if _, err := io.ReadFull(r, rec.id[:]); err != nil {
-		return nil, err
+	if u.rest != "" {
+		return nil, fmt.Errorf("%w: %d octets behind the last entry", errFile, len(u.rest))
 	}
-	n, err := binary.ReadUvarint(r)
-	if err != nil {
-		return nil, err
-	}
-	if n > maxRecord {
-		return nil, fmt.Errorf("%w: a record of %d octets", errFile, n)
-	}
-	var b strings.Builder
-	if _, err := io.CopyN(&b, r, int64(n)); err != nil {
-		return nil, err
-	}
-	rec.packed = strings.Clone(b.String())
-	return rec, nil
+	return records, nil
 }
 
 // load takes over what the file has. A file that cannot be used costs a full load by the feed, and nothing else.
@@ -179,7 +150,7 @@ func (v *View) load() {
 	var s *state
 	var seen time.Time
 	if err == nil {
-		s, seen, err = read(f)
+		s, seen, err = readFile(f)
 		f.Close()
 	}
 	if err != nil {
@@ -189,6 +160,14 @@ func (v *View) load() {
 	v.seen.Store(min(seen.UnixNano(), v.opts.Now().UnixNano()))
 	v.state.Store(s)
 	v.opts.Log.Info("the view of the directory is as it was kept", "entries", s.count, "age", v.opts.Now().Sub(seen).Round(time.Second), "source", s.origin.Means)
+}
+
+func readFile(f *os.File) (*state, time.Time, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	return read(f, info.Size())
 }
 
 // Save writes the snapshot to the file, unless it came from there. The old file stays whole until the new one is.

@@ -31,7 +31,7 @@ func saved(t testing.TB) []byte {
 func TestFile(t *testing.T) {
 	t.Parallel()
 	good := saved(t)
-	s, seen, err := read(bytes.NewReader(good))
+	s, seen, err := read(bytes.NewReader(good), int64(len(good)))
 	if err != nil || s.Len() != 20 || string(s.cookie) != "rid=1" || s.origin.Server != "ldapi:///x" || !seen.Equal(time.Unix(1e9, 5)) {
 		t.Fatalf("read %+v, %v, %v", s, seen, err)
 	}
@@ -42,10 +42,10 @@ func TestFile(t *testing.T) {
 	for i := range good {
 		bad := bytes.Clone(good)
 		bad[i] ^= 0x10
-		if _, _, err := read(bytes.NewReader(bad)); !errors.Is(err, errFile) {
+		if _, _, err := read(bytes.NewReader(bad), int64(len(bad))); !errors.Is(err, errFile) {
 			t.Fatalf("octet %d is damaged, and the error is %v", i, err)
 		}
-		if _, _, err := read(bytes.NewReader(good[:i])); !errors.Is(err, errFile) {
+		if _, _, err := read(bytes.NewReader(good[:i]), int64(i)); !errors.Is(err, errFile) {
 			t.Fatalf("only %d octets are left, and the error is %v", i, err)
 		}
 	}
@@ -74,7 +74,7 @@ func FuzzFile(f *testing.F) {
 	f.Add(saved(f))
 	f.Add([]byte(magic + "{}\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		if s, _, err := read(bytes.NewReader(content)); (s == nil) == (err == nil) {
+		if s, _, err := read(bytes.NewReader(content), int64(len(content))); (s == nil) == (err == nil) {
 			t.Errorf("state %v and error %v", s, err)
 		}
 	})

@@ -40,11 +40,33 @@ var isName = map[string]bool{
 
 // Name is a form of the name of an entry in which two spellings of it are equal.
 func Name(dn string) string {
+	if plain(dn) {
+		return strings.ToLower(dn)
+	}
 	parsed, err := ldap.ParseDN(dn)
 	if err != nil {
 		return strings.ToLower(dn)
 	}
 	return strings.ToLower(parsed.String())
+}
+
+// plain reports whether a name has one spelling only but for the case of its letters, as nearly all have.
+func plain(dn string) bool {
+	before := byte(',')
+	for i := range len(dn) {
+		c := dn[i]
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_', c == '@':
+		case c == ' ' || c == '=' || c == ',':
+			if before == ' ' || before == '=' || before == ',' { // blanks at an end do not count, and an empty part is another matter
+				return false
+			}
+		default:
+			return false
+		}
+		before = c
+	}
+	return before != ' ' && before != ',' && before != '='
 }
 
 // A Snapshot is the directory at one moment. The zero value is an empty one.
@@ -147,7 +169,8 @@ func (s Snapshot) record(id ID) *record {
 // with returns a snapshot that has rec, in place of the one of the same entry. What m made is changed in place.
 func (s Snapshot) with(rec *record, m *maker) Snapshot {
 	s = s.without(rec.id, m)
-	for _, key := range rec.keys() {
+	keys, _ := rec.keys() // a damaged record, which only a bug makes, has none
+	for _, key := range keys {
 		s.keys = s.keys.put(key, rec, 0, m)
 	}
 	s.ids = s.ids.put(keyOfID(rec.id), rec, 0, m)
@@ -161,7 +184,8 @@ func (s Snapshot) without(id ID, m *maker) Snapshot {
 	if old == nil {
 		return s
 	}
-	for _, key := range old.keys() {
+	keys, _ := old.keys()
+	for _, key := range keys {
 		s.keys = s.keys.drop(key, old, 0, m)
 	}
 	s.ids = s.ids.drop(keyOfID(id), old, 0, m)
@@ -169,11 +193,11 @@ func (s Snapshot) without(id ID, m *maker) Snapshot {
 	return s
 }
 
-// keys are the hashes that a record is found by, each once. A damaged record, which only a bug makes, has none.
-func (r *record) keys() []uint64 {
+// keys are the hashes that a record is found by, each once.
+func (r *record) keys() ([]uint64, error) {
 	e, err := r.entry()
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	list := []uint64{keyOf(schema.AttrEntryDN, e.DN, true)}
 	for _, a := range e.Attributes {
@@ -184,5 +208,5 @@ func (r *record) keys() []uint64 {
 		}
 	}
 	slices.Sort(list)
-	return slices.Compact(list)
+	return slices.Compact(list), nil
 }

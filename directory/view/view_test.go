@@ -181,3 +181,22 @@ func TestFind(t *testing.T) {
 		t.Error("an attribute without an index is searched for in vain, without an error")
 	}
 }
+
+// The short way to the form of a name leads to where the long one does.
+func FuzzName(f *testing.F) {
+	for _, dn := range []string{"uid=ann,ou=people,dc=example,dc=org", "CN=Ann Adler,OU=People", "cn=a ,ou=b", "cn= a", "cn=a,,b", "cn=a=b", "cn=a+sn=b", "cn=\\41", "", "cn", "cn=#04024869", "cn=a  b", ",cn=a"} {
+		f.Add(dn)
+	}
+	f.Fuzz(func(t *testing.T, dn string) {
+		if !plain(dn) {
+			return
+		}
+		want := strings.ToLower(dn)
+		if parsed, err := ldap.ParseDN(dn); err == nil {
+			want = strings.ToLower(parsed.String())
+		}
+		if got := Name(dn); got != want {
+			t.Errorf("Name(%q) = %q, want %q", dn, got, want)
+		}
+	})
+}
