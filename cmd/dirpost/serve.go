@@ -54,6 +54,7 @@ func runServe(c *cli.Context) error {
 	var beside sync.WaitGroup
 	beside.Go(func() { p.reloadOn(ctx, reloads) })
 	beside.Go(func() { p.feedWatchdog(ctx) })
+	beside.Go(func() { giveBack(ctx) })
 	err = p.serve(ctx, all)
 	end()
 	beside.Wait()
