@@ -24,6 +24,10 @@ func (f *Feed) sync(ctx context.Context, cancel context.CancelFunc, l *ldap.Conn
 	defer beside.Wait()
 	defer cancel()
 	beside.Go(func() { f.beat(ctx, cancel, l) })
+	// To a synchronization below a base that it does not have 389-ds gives no answer at all.
+	if _, err := l.Search(ldap.NewSearchRequest(f.opts.Base, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1, 10, false, "(objectClass=*)", []string{"1.1"}, nil)); err != nil {
+		return fmt.Errorf("base %q: %w", f.opts.Base, err)
+	}
 
 	s := &syncing{feed: f, origin: o, edit: f.view.Edit(), cookie: f.view.Cookie(o), refreshing: true}
 	s.fresh = len(s.cookie) == 0
