@@ -11,7 +11,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 
-.PHONY: build install demo deps test check fuzz soak power live bench bench-peers clean
+.PHONY: build install demo deps test check fuzz soak power peers live bench bench-peers clean
 
 # The one binary, static, in bin/.
 build:
@@ -67,6 +67,14 @@ power: build
 # Follows the README under a systemd of its own, in a Debian tree that it makes. As root, with debootstrap; takes minutes.
 live:
 	tools/systemd/live.sh
+
+# The suites of the directory over a real 389 Directory Server: by persistent search, and once more by content synchronization.
+peers:
+	@if [ "$$CI" = true ]; then tools/deps.sh install peers; else tools/deps.sh check peers; fi
+	$(GO) vet -tags peers ./schema/... ./directory/...
+	$(GO) test -tags peers -count 1 -timeout 20m -run DS389 ./directory/dit
+	$(GO) test -tags peers -count 1 -timeout 20m ./schema/ds389test ./directory
+	DIRPOST_TEST_FEED=syncrepl $(GO) test -tags peers -count 1 -timeout 20m -run 'Feed|Route|Restart|Lock|Index' ./directory
 
 # How fast the parts are. Nothing outside this tree is needed.
 bench:

@@ -156,7 +156,7 @@ func TestPassword(t *testing.T) {
 		for range 5 {
 			check("wrong", "guessed", directory.ErrWrong)
 		}
-		check("right, and locked", "from-an-operator", directory.ErrWrong)
+		check("right, and locked", "from-an-operator", s.locked)
 	})
 }
 

@@ -3,6 +3,7 @@ package directory_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,6 +36,9 @@ func eventually(t *testing.T, what string, so func() bool) {
 func (s *server) fed(t *testing.T, means, file string, changed func(old, now *ldap.Entry)) (*client.Client, *view.View, *feed.Feed) {
 	t.Helper()
 	c := s.frontend(t)
+	if means == "" {
+		means = os.Getenv("DIRPOST_TEST_FEED")
+	}
 	v := view.Open(view.Options{File: file, Changed: changed})
 	f := feed.Start(c, v, feed.Options{Base: base, Means: means, Every: 20 * time.Millisecond, List: 100 * time.Millisecond})
 	t.Cleanup(func() {
@@ -49,10 +53,10 @@ func current(v *view.View) func() bool {
 	return func() bool { now, ok := v.Moment(); return ok && now.Current }
 }
 
-// What happens in the directory happens in the view, by every means that both servers have.
+// What happens in the directory happens in the view, by every means that the servers have.
 func TestFeed(t *testing.T) {
 	t.Parallel()
-	for _, means := range []string{view.Syncrepl, view.Poll} {
+	for _, means := range means() {
 		t.Run(means, func(t *testing.T) {
 			onBoth(t, func(t *testing.T, s *server, p *provision.Provisioner) {
 				user(t, p, "alice")
@@ -136,7 +140,7 @@ func TestFeedSeesNothing(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, s *server, p *provision.Provisioner) {
 		c := s.frontend(t)
-		for _, means := range []string{view.Syncrepl, view.Poll} {
+		for _, means := range means() {
 			for _, hidden := range []string{"ou=policies," + base, "ou=nowhere," + base} {
 				v := view.Open(view.Options{})
 				f := feed.Start(c, v, feed.Options{Base: hidden, Means: means})
@@ -248,13 +252,13 @@ func TestFeedOfAnotherProfile(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "view")
 		name := func(changes profile.Changes, want string) {
 			t.Helper()
-			names, err := profile.New(profile.OpenLDAP, changes)
+			names, err := profile.New(s.profile.Name(), changes)
 			if err != nil {
 				t.Fatal(err)
 			}
 			c := s.connect(t, client.Options{BindDN: provision.FrontendDN(base), Password: "frontend-password", Profile: names})
 			v := view.Open(view.Options{File: file})
-			f := feed.Start(c, v, feed.Options{Base: base, Means: view.Syncrepl})
+			f := feed.Start(c, v, feed.Options{Base: base, Means: means()[0]})
 			eventually(t, "the view is current", current(v))
 			now, _ := v.Moment()
 			found, err := now.Find(t.Context(), view.Query{Any: []view.Term{{Attr: "uid", Value: "alice"}}})

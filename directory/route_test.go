@@ -14,7 +14,6 @@ import (
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/lookup"
 	"github.com/dirpost/dirpost/directory/provision"
-	"github.com/dirpost/dirpost/directory/view"
 )
 
 // seedRoutes adds entries of every kind that mail can be for.
@@ -182,7 +181,7 @@ func TestRoute(t *testing.T) {
 		// The same answers from the directory, from a view that is told of changes, and from one that asks for them.
 		opts := lookup.Options{Base: base, Node: "node1.example.org", MaxRecipients: 40}
 		resolvers := map[string]*lookup.Resolver{"live": lookup.New(s.frontend(t), opts)}
-		for _, means := range []string{view.Syncrepl, view.Poll} {
+		for _, means := range means() {
 			c, v, _ := s.fed(t, means, "", nil)
 			eventually(t, "the view is current", current(v))
 			opts.View = v

@@ -14,6 +14,7 @@ import (
 	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/client"
 	"github.com/dirpost/dirpost/directory/dit"
+	"github.com/dirpost/dirpost/directory/profile"
 	"github.com/dirpost/dirpost/directory/provision"
 	"github.com/dirpost/dirpost/protocols/ldapd"
 	"github.com/dirpost/dirpost/schema/slapdtest"
@@ -32,18 +33,22 @@ const (
 // The tests of this folder are those of client, lookup, auth and provision together, as far as they need a directory. Each
 // runs against both kinds of servers.
 
-// A server is a directory that a test runs against: a real slapd, or the embedded one behind its protocol server. Both
-// must give the same answers.
+// A server is a directory that a test runs against: a real slapd, or the embedded one behind its protocol server, or, with
+// `make peers`, a real 389-ds. All must give the same answers.
 type server struct {
 	uri         string
-	admin       client.Options // may do everything, as the one who sets a directory up
+	profile     *profile.Profile // what it calls things; nil = as our schema does
+	admin       client.Options   // may do everything, as the one who sets a directory up
+	locked      error            // how it answers the right password of an account that is locked for wrong ones
 	stop, start func()
+	unindexed   func() []string // of a server that is stopped: filters it had no index for; nil = it does not tell
 }
 
-// onBoth runs a test against slapd and against the embedded directory, each initialised and with the domain example.org.
+// onBoth runs a test against slapd and against the embedded directory, each initialised and with the domain example.org; with
+// `make peers` against 389-ds instead.
 func onBoth(t *testing.T, test func(t *testing.T, s *server, p *provision.Provisioner)) {
 	t.Helper()
-	for name, start := range map[string]func(testing.TB) *server{"slapd": startSlapd, "embedded": startEmbedded} {
+	for name, start := range servers() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t)
@@ -63,10 +68,11 @@ func startSlapd(t testing.TB) *server {
 	t.Helper()
 	s := slapdtest.Start(t, slapdtest.Options{Base: base})
 	return &server{
-		uri:   s.LDAPI,
-		admin: client.Options{URIs: []string{s.LDAPI}, BindDN: s.RootDN, Password: s.RootPassword},
-		stop:  func() { s.Stop(t) },
-		start: func() { s.Start(t) },
+		uri:    s.LDAPI,
+		admin:  client.Options{URIs: []string{s.LDAPI}, BindDN: s.RootDN, Password: s.RootPassword},
+		locked: directory.ErrWrong,
+		stop:   func() { s.Stop(t) },
+		start:  func() { s.Start(t) },
 	}
 }
 
@@ -79,7 +85,7 @@ func startEmbedded(t testing.TB) *server {
 	}
 	t.Cleanup(func() { os.RemoveAll(short) })
 	socket := filepath.Join(short, "ldapi")
-	s := &server{uri: "ldapi://" + url.PathEscape(socket), stop: func() {}}
+	s := &server{uri: "ldapi://" + url.PathEscape(socket), locked: directory.ErrWrong, stop: func() {}}
 	s.admin = client.Options{URIs: []string{s.uri}, External: true}
 	s.start = func() {
 		tree, err := dit.Open(file, dit.Options{Suffixes: []string{base}, ServiceUIDs: []int{os.Getuid()}})
@@ -114,6 +120,9 @@ func startEmbedded(t testing.TB) *server {
 // connect returns a client that closes before the server stops.
 func (s *server) connect(t testing.TB, opts client.Options) *client.Client {
 	t.Helper()
+	if opts.Profile == nil {
+		opts.Profile = s.profile
+	}
 	if opts.URIs == nil && opts.Dial == nil {
 		opts.URIs = []string{s.uri}
 	}

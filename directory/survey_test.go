@@ -28,10 +28,10 @@ func TestSurvey(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, s *server, p *provision.Provisioner) {
 		user(t, p, "alice")
-		opts := survey.Options{Base: base}
+		opts := survey.Options{Base: base, Profile: s.profile}
 		c := s.frontend(t)
 		server := look(t, func() ([]survey.Finding, error) { return survey.Server(t.Context(), c, opts) })
-		if strings.Contains(server, "lacks ") || strings.Contains(server, "fault ") || !strings.Contains(server, "content synchronization") {
+		if strings.Contains(server, "lacks ") || strings.Contains(server, "fault ") || !strings.Contains(server, "changes are learned as they happen") {
 			t.Errorf("of the server it says\n%s", server)
 		}
 		entries := func() string {

@@ -1,9 +1,14 @@
 #!/bin/sh
 # The Debian packages that the tests use: `deps.sh check` names the missing ones and the command, `deps.sh install`
-# installs them. No service of theirs is started: the tests run their own on loopback.
+# installs them; with `peers` also those of `make peers`. No service of theirs is started: the tests run their own on loopback.
 set -eu
 
 packages="slapd slapd-contrib ldap-utils swaks libnet-ssleay-perl curl isync openssl strace gcc libc6-dev python3 e2fsprogs bc"
+command="make deps"
+if [ "${2:-}" = peers ]; then
+	packages="$packages 389-ds-base libnss3-tools"
+	command="tools/deps.sh install peers"
+fi
 
 missing=""
 for p in $packages; do
@@ -14,12 +19,12 @@ done
 case "${1:-}" in
 check)
 	echo "the tests need packages that are not installed:$missing" >&2
-	echo "install them with: make deps" >&2
+	echo "install them with: $command" >&2
 	exit 1
 	;;
 install) ;;
 *)
-	echo "usage: deps.sh check|install" >&2
+	echo "usage: deps.sh check|install [peers]" >&2
 	exit 2
 	;;
 esac

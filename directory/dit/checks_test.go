@@ -164,7 +164,7 @@ func uniqueChecks() []check {
 			req.Attribute("objectClass", []string{"applicationProcess", "inetLocalMailRecipient"})
 			req.Attribute("cn", []string{"x"})
 			req.Attribute("mailLocalAddress", []string{"alice@example.org"})
-			return w.as("carol").Add(req)
+			return w.as("carol").Add(w.names.Add(req))
 		}),
 		ends("g5-own-ok", done, put("carol", bob, "mailLocalAddress", "bobby@example.org")),
 		ends("g6-syntax", []int{ldap.LDAPResultConstraintViolation, ldap.LDAPResultInvalidAttributeSyntax}, put("carol", bob, "mailLocalAddress", "two words")),
@@ -209,7 +209,7 @@ func addressChecks() []check {
 			req.Attribute("objectClass", []string{"groupOfNames"})
 			req.Attribute("cn", []string{"x"})
 			req.Attribute("member", []string{name("dave")})
-			return w.as("dave").Add(req)
+			return w.as("dave").Add(w.names.Add(req))
 		}),
 		ends("i3-reset-not-address", refused, put("bob", gina, "mailLocalAddress", "x@example.org")),
 		ends("i3-reset-not-forward", refused, put("bob", gina, "dpForward", "x@example.org")))
@@ -304,7 +304,7 @@ func appPasswordChecks() []check {
 			if len(more) > 0 {
 				req.Attribute(attr, more)
 			}
-			return w.as("carol").Add(req)
+			return w.as("carol").Add(w.names.Add(req))
 		}
 	}
 	return append(out,
@@ -381,7 +381,7 @@ func overlayChecks() []check {
 				req.Attribute(a[0], []string{a[1]})
 			}
 			for _, step := range []func(*world) error{
-				func(w *world) error { return w.as("carol").Add(req) },
+				func(w *world) error { return w.as("carol").Add(w.names.Add(req)) },
 				put("carol", "cn=board,"+groups, "member", zed), put("carol", "cn=press,"+roles, "dpSendGrant", zed),
 				func(w *world) error { return w.as("carol").Del(ldap.NewDelRequest(zed, nil)) },
 			} {

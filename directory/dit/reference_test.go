@@ -25,6 +25,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory/dit"
+	"github.com/dirpost/dirpost/directory/profile"
 	"github.com/dirpost/dirpost/protocols/ldapd"
 	"github.com/dirpost/dirpost/schema/slapdtest"
 )
@@ -45,10 +46,13 @@ type world struct {
 	t         testing.TB
 	uri       string
 	slapd     bool
+	names     *profile.Profile // what the server calls things; nil = as our schema does
 	root      func(*ldap.Conn) error
 	passwords map[string]string
 	conns     map[string]*ldap.Conn
 	der       []byte // a certificate for bob
+
+	prepare func(*ldap.AddRequest) bool // makes an entry of the tree one for the server, or says that it needs it not; nil = all as they are
 }
 
 // A check has the id of the reference and returns what is wrong, "" = nothing.
@@ -169,7 +173,10 @@ func (w *world) load() {
 		if strings.HasPrefix(e.DN, "uid=bob,") {
 			req.Attribute("userCertificate;binary", []string{string(w.der)})
 		}
-		if err := w.as("root").Add(req); err != nil {
+		if w.prepare != nil && !w.prepare(req) {
+			continue
+		}
+		if err := w.as("root").Add(w.names.Add(req)); err != nil {
 			w.t.Fatalf("add %s: %v", e.DN, err)
 		}
 	}
@@ -261,10 +268,14 @@ func code(err error) int {
 
 // lines searches below a place and returns what is found as lines of LDIF, and the result code.
 func (w *world) lines(who, from, filter string, scope int, controls []ldap.Control, attrs ...string) ([]string, int) {
-	found, err := w.as(who).Search(ldap.NewSearchRequest(from, scope, 0, 0, 0, false, filter, attrs, controls))
+	if theirs, err := w.names.Filter(filter); err == nil { // others are not translated
+		filter = theirs
+	}
+	found, err := w.as(who).Search(ldap.NewSearchRequest(from, scope, 0, 0, 0, false, filter, w.names.Attributes(attrs), controls))
 	var out []string
 	if found != nil {
 		for _, e := range found.Entries {
+			e = w.names.Entry(e)
 			out = append(out, "dn: "+e.DN)
 			for _, a := range e.Attributes {
 				for _, v := range a.Values {
@@ -320,7 +331,7 @@ func modify(kind uint, who, dn, attr string, controls []ldap.Control, values ...
 	return func(w *world) error {
 		req := ldap.NewModifyRequest(dn, controls)
 		req.Changes = []ldap.Change{{Operation: kind, Modification: ldap.PartialAttribute{Type: attr, Vals: values}}}
-		return w.as(who).Modify(req)
+		return w.as(who).Modify(w.names.Modify(req))
 	}
 }
 

@@ -15,8 +15,14 @@ import (
 	"time"
 )
 
-// certify makes an authority and slapd's certificate from it, fills CA and CAFile, and returns the two files.
-func (s *Server) certify(t testing.TB) (cert, key string) {
+// Files are a certificate of localhost and 127.0.0.1, and the authority that it is from, in PEM.
+type Files struct {
+	CA                *x509.CertPool
+	CAFile, Cert, Key string
+}
+
+// Certify makes an authority and a server's certificate from it, in a folder.
+func Certify(t testing.TB, dir string) Files {
 	t.Helper()
 	now := time.Now()
 	ca := &x509.Certificate{
@@ -44,14 +50,16 @@ func (s *Server) certify(t testing.TB) (cert, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.CAFile = s.pem(t, "ca.pem", "CERTIFICATE", caDER)
-	s.CA = x509.NewCertPool()
-	if parsed, err := x509.ParseCertificate(caDER); err != nil {
+	parsed, err := x509.ParseCertificate(caDER)
+	if err != nil {
 		t.Fatal(err)
-	} else {
-		s.CA.AddCert(parsed)
 	}
-	return s.pem(t, "server.pem", "CERTIFICATE", serverDER), s.pem(t, "server.key", "PRIVATE KEY", keyDER)
+	f := Files{CA: x509.NewCertPool()}
+	f.CA.AddCert(parsed)
+	f.CAFile = writePEM(t, dir, "ca.pem", "CERTIFICATE", caDER)
+	f.Cert = writePEM(t, dir, "server.pem", "CERTIFICATE", serverDER)
+	f.Key = writePEM(t, dir, "server.key", "PRIVATE KEY", keyDER)
+	return f
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
@@ -63,9 +71,9 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func (s *Server) pem(t testing.TB, name, kind string, der []byte) string {
+func writePEM(t testing.TB, dir, name, kind string, der []byte) string {
 	t.Helper()
-	path := filepath.Join(s.dir, name)
+	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -121,11 +121,12 @@ func (s *Server) configure(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-	cert, key := s.certify(t)
+	files := Certify(t, s.dir)
+	s.CA, s.CAFile = files.CA, files.CAFile
 	text, err := slapd.Config{
 		Suffix: s.Base, RootDN: s.RootDN, RootPassword: s.RootPassword, ConfigPassword: s.RootPassword,
 		Run: filepath.Join(s.dir, "run"), Data: filepath.Join(s.dir, "data"),
-		Cert: cert, Key: key, CA: s.CAFile, MaxBytes: 256 << 20,
+		Cert: files.Cert, Key: files.Key, CA: s.CAFile, MaxBytes: 256 << 20,
 	}.Render()
 	if err != nil {
 		t.Fatal(err)
