@@ -68,13 +68,14 @@ power: build
 live:
 	tools/systemd/live.sh
 
-# The suites of the directory over a real 389 Directory Server: by persistent search, and once more by content synchronization.
+# The suites of the directory, and mail in and out, over a real 389 Directory Server: by persistent search, and what concerns
+# changes once more by content synchronization.
 peers:
 	@if [ "$$CI" = true ]; then tools/deps.sh install peers; else tools/deps.sh check peers; fi
-	$(GO) vet -tags peers ./schema/... ./directory/...
-	$(GO) test -tags peers -count 1 -timeout 20m -run DS389 ./directory/dit
+	$(GO) vet -tags peers ./schema/... ./directory/... ./cmd/...
+	$(GO) test -tags peers -count 1 -timeout 20m -run DS389 ./directory/dit ./cmd/dirpost
 	$(GO) test -tags peers -count 1 -timeout 20m ./schema/ds389test ./directory
-	DIRPOST_TEST_FEED=syncrepl $(GO) test -tags peers -count 1 -timeout 20m -run 'Feed|Route|Restart|Lock|Index' ./directory
+	DIRPOST_TEST_FEED=syncrepl $(GO) test -tags peers -count 1 -timeout 20m -run 'Feed|Route|Restart|Lock|Index|DS389Endings' ./directory ./cmd/dirpost
 
 # How fast the parts are. Nothing outside this tree is needed.
 bench:

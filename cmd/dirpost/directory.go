@@ -26,6 +26,7 @@ func directoryCommand() *cli.Command {
 		Usage: "the directory as a whole: check it, take it out, put it in, have OpenLDAP hold it",
 		Subcommands: []*cli.Command{
 			slapdCommand(),
+			ds389Command(),
 			{
 				Name:      "export",
 				Usage:     "write every entry as LDIF",

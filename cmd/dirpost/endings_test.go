@@ -12,6 +12,7 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/profile"
 	"github.com/dirpost/dirpost/protocols/certs"
 )
 
@@ -105,6 +106,12 @@ func (s *site) testEndings(t *testing.T, admin client.Options) {
 				t.Fatal(err)
 			}
 		}, undo: func() {}},
+	}
+	if admin.Profile.Name() == profile.DS389 { // whose own tools lock accounts too
+		locked := causes[0]
+		locked.name = "locked"
+		locked.do, locked.undo = func() { set(alice, "nsAccountLock", "TRUE") }, func() { set(alice, "nsAccountLock") }
+		causes = slices.Insert(causes, 1, locked)
 	}
 	t.Logf("%-30s %-26s ms", "cause", "session")
 	// A password is dated by the second, and another change in the same one may be one more.

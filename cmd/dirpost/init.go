@@ -20,6 +20,7 @@ import (
 	"github.com/dirpost/dirpost/cmd/dirpost/internal/systemd"
 	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/profile"
 	"github.com/dirpost/dirpost/directory/provision"
 	"github.com/dirpost/dirpost/protocols/certs"
 	"github.com/dirpost/dirpost/storage/maildir"
@@ -35,7 +36,7 @@ Run by root it also makes the system user dirpost, who owns the mail and whom th
 for systemd. With a --config of your own it makes neither, unless --user or --systemd asks for it.
 
 With --ldap-uri dirpost uses an LDAP server of your own. Load its schema first (schema/dirpost.ldif of the
-source). As an administrator of it (--as) the containers, the service entry and the first administrator are
+source; for 389-ds see dirpost directory 389ds, and say --ldap-profile 389ds). As an administrator of it (--as) the containers, the service entry and the first administrator are
 made where they are missing; without --as they must be there.
 
 Examples:
@@ -54,6 +55,7 @@ Examples:
 			&cli.StringFlag{Name: "admin", Value: "admin", Usage: "`LOGIN` of the first administrator, who also gets the mail for postmaster"},
 			passwordFlag(),
 			&cli.StringSliceFlag{Name: "ldap-uri", Usage: "use the LDAP server at `URI`; several in order of preference"},
+			&cli.StringFlag{Name: "ldap-profile", Usage: "what it calls things: `NAME` of a profile (default: openldap; see config example)"},
 			&cli.BoolFlag{Name: "start-tls", Usage: "protect ldap:// by StartTLS"},
 			&cli.StringFlag{Name: "ldap-ca", Usage: "certificates (PEM) that the LDAP server is checked against: `FILE`"},
 			&cli.StringFlag{Name: "bind-dn", Usage: "service entry dirpost searches as (default: cn=frontend,ou=services,BASE)"},
@@ -183,7 +185,7 @@ func initialConfig(c *cli.Context, dir string) (config.Config, error) {
 	cfg.TLS[0] = config.KeyPair{Cert: filepath.Join(dir, "tls", "server.pem"), Key: filepath.Join(dir, "tls", "server.key")}
 	for flag, key := range map[string]*string{
 		"hostname": &cfg.Hostname, "base": &cfg.Directory.Base, "data": &cfg.Data, "cache": &cfg.Cache, "ldap-ca": &cfg.Directory.CA,
-		"bind-dn": &cfg.Directory.BindDN, "bind-password-file": &cfg.Directory.PasswordFile,
+		"bind-dn": &cfg.Directory.BindDN, "bind-password-file": &cfg.Directory.PasswordFile, "ldap-profile": &cfg.Directory.Profile,
 	} {
 		if !c.IsSet(flag) {
 			continue
@@ -344,7 +346,7 @@ func initExternal(c *cli.Context, cfg config.Config, org, domain string, first p
 		}
 		p := provision.New(as, provision.Options{Base: cfg.Directory.Base})
 		err = fillTree(c.Context, p, org, domain, service.Password, first)
-		if has, unknown := p.HasPolicies(c.Context); err == nil && unknown == nil && !has {
+		if has, unknown := p.HasPolicies(c.Context); err == nil && unknown == nil && !has && cfg.Directory.Profile == profile.OpenLDAP {
 			fmt.Fprintln(c.App.ErrWriter, "dirpost: note: this server has no password policies (OpenLDAP: overlay ppolicy), so none were made")
 		}
 		if err := errors.Join(err, as.Close()); err != nil {

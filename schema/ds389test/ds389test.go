@@ -87,7 +87,11 @@ func Start(t testing.TB, opts Options) *Server {
 	if opts.Bare {
 		return s
 	}
-	s.Change(t, ds389.Reference(s.Base, backend))
+	changes, err := ds389.Reference(s.Base, backend)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Change(t, changes)
 	if opts.ContentSync {
 		s.Change(t, ds389.ContentSync)
 	}

@@ -23,6 +23,18 @@ func TestStart(t *testing.T) {
 	if s.Pid() == pid {
 		t.Errorf("pid %d after the second start, want another", pid)
 	}
+	clear, err := ldap.DialURL(s.URI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer clear.Close()
+	if err := clear.Bind(s.RootDN, s.RootPassword); err != nil {
+		t.Fatal(err)
+	}
+	change := ldap.NewPasswordModifyRequest("cn=frontend,ou=services,"+s.Base, "", "frontend-password")
+	if _, err := clear.PasswordModify(change); !ldap.IsErrorWithCode(err, ldap.LDAPResultConfidentialityRequired) {
+		t.Errorf("Password Modify in the clear: %v, want result %d", err, ldap.LDAPResultConfidentialityRequired)
+	}
 	c, err := ldap.DialURL(s.LDAPS, ldap.DialWithTLSConfig(&tls.Config{RootCAs: s.CA}))
 	if err != nil {
 		t.Fatal(err)
@@ -30,6 +42,9 @@ func TestStart(t *testing.T) {
 	defer c.Close()
 	if err := c.Bind(s.RootDN, s.RootPassword); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := c.PasswordModify(change); err != nil {
+		t.Errorf("Password Modify over TLS: %v", err)
 	}
 	find := func(base string, scope int, filter, attr string) []string {
 		t.Helper()
