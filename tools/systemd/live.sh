@@ -1,38 +1,43 @@
 #!/bin/bash
 # Follows the README under a systemd of its own: makes a Debian tree (debootstrap), boots it in namespaces of its own, without a
 # network but lo, and has visit.sh install dirpost there and use it, with a reboot in between. As root; `make live`.
-# DEBIAN_TREE=FOLDER keeps the tree for the next run; otherwise it is made below TMPDIR and removed.
+# The tree lies below TMPDIR and is removed; with DEBIAN_TREE=FOLDER it is copied from there, where it is made once.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 [ "$(id -u)" = 0 ] || { echo "live.sh: this is for root" >&2; exit 2; }
 cgroups=$(findmnt -n -t cgroup2 -o TARGET | head -n 1)
 [ -n "$cgroups" ] || { echo "live.sh: no cgroup2 is mounted here" >&2; exit 2; }
-tree=${DEBIAN_TREE:-$(mktemp -d "${TMPDIR:-/tmp}/dirpost-live.XXXXXX")}
+tree=$(mktemp -d "${TMPDIR:-/tmp}/dirpost-live.XXXXXX")
+chmod 755 "$tree" # it is everybody's root folder
 group=$cgroups/dirpost-live.$$
 booted=""
 
 leave() {
 	[ -z "$booted" ] || kill -KILL "$booted" 2>/dev/null || true
-	wait || true
+	{ wait; } 2>/dev/null || true
 	for try in 1 2 3 4 5; do # a cgroup is free shortly after the last of its processes
 		find "$group" -depth -type d -exec rmdir {} + 2>/dev/null && break || sleep 1
 	done
-	[ -n "${DEBIAN_TREE:-}" ] || rm -rf --one-file-system "$tree"
+	rm -rf --one-file-system "$tree" "$tree.log"
 }
 trap leave EXIT
 
-if [ ! -e "$tree/usr/sbin/slapd" ]; then
-	mkdir -p "$tree"
-	DEBIAN_FRONTEND=noninteractive debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,procps,curl,openssl,swaks,perl-openssl-defaults,libnet-ssleay-perl,libauthen-sasl-perl,slapd,slapd-contrib,ldap-utils \
-		bookworm "$tree" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$tree.log" 2>&1 || { tail "$tree.log"; exit 1; }
+debian=${DEBIAN_TREE:-$tree}
+packages=systemd,systemd-sysv,dbus,iproute2,procps,curl,openssl,swaks,perl-openssl-defaults,libnet-ssleay-perl,libauthen-sasl-perl,slapd,slapd-contrib,ldap-utils
+if [ ! -e "$debian/usr/sbin/slapd" ]; then
+	if ! DEBIAN_FRONTEND=noninteractive debootstrap --variant=minbase --include=$packages bookworm "$debian" \
+		"${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$tree.log" 2>&1; then
+		tail "$tree.log" "$debian/debootstrap/debootstrap.log"
+		exit 1
+	fi
 	rm "$tree.log"
-	ln -sf /dev/null "$tree/etc/systemd/system/console-getty.service"
-	ln -sf /dev/null "$tree/etc/systemd/system/slapd.service" # visit.sh unmasks it
-	echo mailhost >"$tree/etc/hostname"
-	printf '127.0.0.1 localhost mailhost\n::1 localhost\n' >"$tree/etc/hosts"
-	: >"$tree/etc/machine-id"
 fi
+[ "$debian" = "$tree" ] || cp -a --reflink=auto "$debian/." "$tree"
+for unit in console-getty slapd; do ln -s /dev/null "$tree/etc/systemd/system/$unit.service"; done # visit.sh unmasks slapd
+echo mailhost >"$tree/etc/hostname"
+printf '127.0.0.1 localhost mailhost\n::1 localhost\n' >"$tree/etc/hosts"
+: >"$tree/etc/machine-id"
 make -s -C "$here/../.." install DESTDIR="$tree" # built here: the tree has no compiler
 cp "$here/visit.sh" "$tree/root/visit.sh"
 

@@ -102,7 +102,7 @@ disturb() {
 	want "a stop says BYE" "BYE" cat idle
 	want "the stop is one" "^inactive$" systemctl is-active dirpost.service
 	systemctl start dirpost
-	want "the facility is mail" '"SYSLOG_FACILITY":"2"' journalctl -u dirpost -o json -n 1
+	want "the facility is mail" '"SYSLOG_FACILITY":"2"' journalctl -t dirpost -o json -n 1
 }
 
 case $1 in
