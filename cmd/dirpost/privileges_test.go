@@ -115,6 +115,30 @@ func demandOwner(t *testing.T, dir string, uid uint32) {
 	}
 }
 
+// TestRenewedKey: a key that only root can read stops no server, and the reload says how it would be read.
+func TestRenewedKey(t *testing.T) {
+	t.Parallel()
+	s, ok := ownedSite(t)
+	if !ok {
+		return
+	}
+	s.configure(func(c *config.Config) { c.Listen.Control = s.path("run/control") })
+	s.start()
+	s.renew("mail.example.org") // a file of root's, with mode 600
+	if out := s.fails("reload"); !strings.Contains(out, "permission denied; let the server read it: chgrp "+group(nobody)+" KEY && chmod 640 KEY") {
+		t.Errorf("it says %q", out)
+	}
+	if err := os.Chown(s.path("tls/server.key"), 0, nobody); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(s.path("tls/server.key"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.dirpost("reload"), "reloaded\n"; got != want {
+		t.Errorf("then it says %q, want %q", got, want)
+	}
+}
+
 // TestOtherUsers: who is neither root nor the owner needs --as, and nothing that only they can read.
 func TestOtherUsers(t *testing.T) {
 	t.Parallel()

@@ -91,7 +91,7 @@ func (p *platform) change() (reloaded, error) {
 		return said, err
 	}
 	if err := p.certs.Reload(certificatePairs(next)); err != nil {
-		return said, err
+		return said, notReadable(err)
 	}
 	p.level.Set(next.Log.SlogLevel())
 	for _, key := range config.Changes(p.cfg, next) {

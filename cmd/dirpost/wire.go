@@ -7,10 +7,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -95,7 +98,20 @@ func (p *platform) openCertificates() (err error) {
 	if p.certs == nil {
 		p.certs, err = certs.Open(certificatePairs(p.cfg))
 	}
-	return err
+	return notReadable(err)
+}
+
+// notReadable adds to an error of a key that this process may not read how it may: a key that was renewed is often root's
+// alone, and the server is not root.
+func notReadable(err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	group := strconv.Itoa(os.Getegid())
+	if g, err := user.LookupGroupId(group); err == nil {
+		group = g.Name
+	}
+	return fmt.Errorf("%w; let the server read it: chgrp %s KEY && chmod 640 KEY", err, group)
 }
 
 func certificatePairs(cfg config.Config) []certs.Pair {
