@@ -4,7 +4,9 @@ package directory_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/go-ldap/ldap/v3"
@@ -32,14 +34,20 @@ func means() []string {
 	return []string{view.PSearch, view.Poll}
 }
 
-// startDS389 starts a 389-ds with the reference configuration, and with content synchronization if the feed is to use that.
-func startDS389(t testing.TB) *server {
+func startDS389(t testing.TB) *server { return over(t, newDS389(t)) }
+
+// newDS389 starts a 389-ds with the reference configuration, and with content synchronization if the feed is to use that.
+func newDS389(t testing.TB) *ds389test.Server {
+	t.Helper()
+	return ds389test.Start(t, ds389test.Options{Base: base, ContentSync: os.Getenv("DIRPOST_TEST_FEED") == view.Syncrepl})
+}
+
+func over(t testing.TB, s *ds389test.Server) *server {
 	t.Helper()
 	names, err := profile.New(profile.DS389, profile.Changes{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := ds389test.Start(t, ds389test.Options{Base: base, ContentSync: os.Getenv("DIRPOST_TEST_FEED") == view.Syncrepl})
 	return &server{
 		uri:     s.LDAPI,
 		profile: names,
@@ -47,8 +55,6 @@ func startDS389(t testing.TB) *server {
 		locked:  directory.ErrRefused,
 		stop:    func() { s.Stop(t) },
 		start:   func() { s.Start(t) },
-
-		unindexed: func() []string { return s.Unindexed(t) },
 	}
 }
 
@@ -139,41 +145,72 @@ func TestDS389Answers(t *testing.T) {
 // Whatever is asked while mail comes and people log in, the reference configuration has an index for.
 func TestDS389Indexes(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, s *server, p *provision.Provisioner) {
-		seedRoutes(t, s, p)
-		c := s.frontend(t)
-		r := lookup.New(c, lookup.Options{Base: base})
-		for _, to := range []string{"alice@example.org", "board@example.org", "everyone@example.org", "nobody@example.org", "postmaster@bare.example"} {
-			r.Route(t.Context(), address(t, to), nil)
+	ds := newDS389(t)
+	s := over(t, ds)
+	p := s.ready(t)
+	seedRoutes(t, s, p)
+	c := s.frontend(t)
+	r := lookup.New(c, lookup.Options{Base: base})
+	for _, to := range []string{"alice@example.org", "board@example.org", "everyone@example.org", "nobody@example.org", "postmaster@bare.example"} {
+		r.Route(t.Context(), address(t, to), nil)
+	}
+	acct, err := r.Account(t.Context(), "alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.MaySend(t.Context(), acct, address(t, "press@example.org")); err != nil {
+		t.Error(err)
+	}
+	keys := lookup.KeysOf(newAuthority(t, "CA").leaf(t, leafOptions{}))
+	if _, err := r.ByCertificate(t.Context(), keys, []string{lookup.KindSHA256, lookup.KindSPKI, lookup.KindIssuerSerial, lookup.KindSubject, lookup.KindEmail}); !errors.Is(err, directory.ErrNotFound) {
+		t.Error(err)
+	}
+	if _, err := r.Authorities(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, means := range means() {
+		_, v, _ := s.fed(t, means, "", nil)
+		eventually(t, "the view is current", current(v))
+		user(t, p, "new-"+means)
+		eventually(t, "it has a new user", func() bool {
+			_, err := lookup.New(c, lookup.Options{Base: base, View: v}).Account(t.Context(), "new-"+means)
+			return err == nil
+		})
+	}
+	s.stop()
+	for _, filter := range ds.Unindexed(t) {
+		if filter != "(objectClass=*)" {
+			t.Errorf("no index for %s", filter)
 		}
-		acct, err := r.Account(t.Context(), "alice")
-		if err != nil {
-			t.Fatal(err)
+	}
+}
+
+// A directory with more entries than 389-ds gives to anybody, or looks at for anybody, is seen whole.
+func TestDS389Limits(t *testing.T) {
+	t.Parallel()
+	ds := newDS389(t)
+	s := over(t, ds)
+	s.ready(t)
+	const many = 5200 // nsslapd-sizelimit is 2,000 and nsslapd-lookthroughlimit 5,000
+	var tree strings.Builder
+	for i := range many {
+		fmt.Fprintf(&tree, "dn: uid=u%[1]d,%[2]s\nobjectClass: inetOrgPerson\nobjectClass: mailRecipient\nobjectClass: dpMailAccount\nuid: u%[1]d\ncn: U\nsn: U\nmail: u%[1]d@example.org\nmailAlternateAddress: u%[1]d@example.org\ndpAccountStatus: active\ndpPublicListing: TRUE\n\n", i, people)
+	}
+	ds.Load(t, tree.String())
+	c := s.frontend(t)
+	all, err := lookup.New(c, lookup.Options{Base: base}).Accounts(t.Context())
+	if err != nil || len(all) != many+1 { // and the administrator
+		t.Errorf("%d accounts, %v; want %d", len(all), err, many+1)
+	}
+	for _, means := range means() {
+		_, v, _ := s.fed(t, means, "", nil)
+		eventually(t, "the view is current", current(v))
+		if now, _ := v.Moment(); now.Len() < many {
+			t.Errorf("%s: %d entries in the view, want %d and some", means, now.Len(), many)
 		}
-		if _, err := r.MaySend(t.Context(), acct, address(t, "press@example.org")); err != nil {
-			t.Error(err)
-		}
-		keys := lookup.KeysOf(newAuthority(t, "CA").leaf(t, leafOptions{}))
-		if _, err := r.ByCertificate(t.Context(), keys, []string{lookup.KindSHA256, lookup.KindSPKI, lookup.KindIssuerSerial, lookup.KindSubject, lookup.KindEmail}); !errors.Is(err, directory.ErrNotFound) {
-			t.Error(err)
-		}
-		if _, err := r.Authorities(t.Context()); err != nil {
-			t.Error(err)
-		}
-		for _, means := range means() {
-			_, v, _ := s.fed(t, means, "", nil)
-			eventually(t, "the view is current", current(v))
-			user(t, p, "new-"+means)
-			eventually(t, "it has a new user", func() bool {
-				_, err := lookup.New(c, lookup.Options{Base: base, View: v}).Account(t.Context(), "new-"+means)
-				return err == nil
-			})
-		}
-		s.stop()
-		for _, filter := range s.unindexed() {
-			if filter != "(objectClass=*)" {
-				t.Errorf("no index for %s", filter)
-			}
-		}
-	})
+	}
+	anybody := s.connect(t, client.Options{})
+	if list, err := anybody.Search(t.Context(), base, ldap.ScopeWholeSubtree, "(cn=U)", "cn"); !errors.Is(err, directory.ErrUnavailable) {
+		t.Errorf("anybody sees %d entries, %v; want a limit", len(list), err)
+	}
 }

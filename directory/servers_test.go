@@ -41,7 +41,6 @@ type server struct {
 	admin       client.Options   // may do everything, as the one who sets a directory up
 	locked      error            // how it answers the right password of an account that is locked for wrong ones
 	stop, start func()
-	unindexed   func() []string // of a server that is stopped: filters it had no index for; nil = it does not tell
 }
 
 // onBoth runs a test against slapd and against the embedded directory, each initialised and with the domain example.org; with
@@ -52,16 +51,22 @@ func onBoth(t *testing.T, test func(t *testing.T, s *server, p *provision.Provis
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t)
-			p := provision.New(s.connect(t, s.admin), provision.Options{Base: base})
-			if err := p.Init(t.Context(), "Example Association", "frontend-password", provision.NewAdmin{Login: "root", Name: "Rita Root", Password: "root-password"}); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.AddDomain(t.Context(), "example.org"); err != nil {
-				t.Fatal(err)
-			}
-			test(t, s, p)
+			test(t, s, s.ready(t))
 		})
 	}
+}
+
+// ready initialises the directory, with the domain example.org.
+func (s *server) ready(t *testing.T) *provision.Provisioner {
+	t.Helper()
+	p := provision.New(s.connect(t, s.admin), provision.Options{Base: base})
+	if err := p.Init(t.Context(), "Example Association", "frontend-password", provision.NewAdmin{Login: "root", Name: "Rita Root", Password: "root-password"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.AddDomain(t.Context(), "example.org"); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 func startSlapd(t testing.TB) *server {
