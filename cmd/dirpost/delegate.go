@@ -128,7 +128,7 @@ func delegateCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			e, err := serveTree(args[1], args[0], ldapd.Options{})
+			e, err := serveTree(args[1], args[0], nil, ldapd.Options{})
 			if err != nil {
 				l.Close()
 				return err

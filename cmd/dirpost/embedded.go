@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -45,16 +47,39 @@ func findDirectory(cfg config.Config) error {
 
 // newEmbedded opens the directory, empty if there is none.
 func newEmbedded(cfg config.Config, opts ldapd.Options) (*embedded, error) {
-	return serveTree(directoryFile(cfg), cfg.Directory.Base, opts)
+	locals, err := localEntries(cfg.Directory.Locals)
+	if err != nil {
+		return nil, err
+	}
+	return serveTree(directoryFile(cfg), cfg.Directory.Base, locals, opts)
 }
 
-func serveTree(path, base string, opts ldapd.Options) (*embedded, error) {
+// localEntries looks the accounts of directory.locals up.
+func localEntries(names map[string]string) ([]dit.Local, error) {
+	var list []dit.Local
+	for name, dn := range names {
+		account, err := user.Lookup(name)
+		if err != nil {
+			return nil, fmt.Errorf("directory.locals: %w", err)
+		}
+		uid, err := strconv.Atoi(account.Uid)
+		gid, wrong := strconv.Atoi(account.Gid)
+		if err = errors.Join(err, wrong); err != nil {
+			return nil, fmt.Errorf("directory.locals: %s: %w", name, err)
+		}
+		list = append(list, dit.Local{UID: uid, GID: gid, DN: dn})
+	}
+	return list, nil
+}
+
+func serveTree(path, base string, locals []dit.Local, opts ldapd.Options) (*embedded, error) {
 	if err := maildir.MakeDir(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	tree, err := dit.Open(path, dit.Options{
 		Suffixes:    []string{base},
 		ServiceUIDs: []int{os.Getuid()},
+		Locals:      locals,
 		Log:         opts.Log,
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -28,11 +29,7 @@ func ownedSite(t *testing.T) (*site, bool) {
 		return nil, false
 	}
 	s := embeddedSite(t)
-	for dir := s.dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s.open(t)
 	if err := os.Mkdir(s.path("run"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -47,6 +44,44 @@ func ownedSite(t *testing.T) (*site, bool) {
 		c.Listen.MX = []string{fmt.Sprintf("127.%d.%d.%d:25", rand.IntN(255), rand.IntN(255), 1+rand.IntN(254))}
 	})
 	return s, true
+}
+
+// open lets others into the folder of the site.
+func (s *site) open(t *testing.T) {
+	t.Helper()
+	for dir := s.dir; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestLocals: an account of the machine may be an entry of the embedded directory.
+func TestLocals(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Log("not root: there is no other user to become")
+		return
+	}
+	s := embeddedSite(t)
+	s.open(t)
+	web := frontendDN("dc=example,dc=org")
+	for account, want := range map[string]string{"no such account": "unknown user", "daemon": ""} {
+		s.configure(func(c *config.Config) { c.Directory.Locals = map[string]string{account: web} })
+		if want != "" {
+			if said := s.fails("serve"); !strings.Contains(said, "directory.locals") || !strings.Contains(said, want) {
+				t.Errorf("serve: %s", said)
+			}
+			continue
+		}
+		s.start()
+		who := exec.Command("ldapwhoami", "-Q", "-Y", "EXTERNAL", "-H", "ldapi://"+strings.ReplaceAll(s.path("ldapi"), "/", "%2F"))
+		who.SysProcAttr, who.Dir = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 1, Gid: 1}}, "/"
+		if out, err := who.CombinedOutput(); string(out) != "dn:"+web+"\n" {
+			t.Errorf("daemon is %s (%v)", out, err)
+		}
+		s.stop()
+	}
 }
 
 // TestRootStepsDown: root starts the server, and a user without rights is what serves strangers. All files are his, those

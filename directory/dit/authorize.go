@@ -80,7 +80,7 @@ func cutFold(s, prefix string) (rest string, ok bool) {
 	return s[len(prefix):], true
 }
 
-// Certified returns the subject of an entry whose holder has proved himself elsewhere, by a certificate. It is refused
+// Certified returns the subject of an entry whose holder has proved himself elsewhere, as by a certificate. It is refused
 // like a bind: 49 without an entry, 53 when the account is not active.
 func (t *Tree) Certified(name string) (Subject, error) {
 	d, err := t.catalog.parseDN(name)

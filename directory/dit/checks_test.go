@@ -19,7 +19,7 @@ const (
 // referenceChecks are all of them, in order: h3 is last, for it locks bob out.
 func referenceChecks() []check {
 	return slices.Concat(recipientChecks(), certificateChecks(), anonymousChecks(), operatorChecks(), holderChecks(), passwordChecks(),
-		uniqueChecks(), addressChecks(), protectedChecks(), auditChecks(), fullChecks(), appPasswordChecks(), proxyChecks(), overlayChecks())
+		uniqueChecks(), addressChecks(), protectedChecks(), auditChecks(), fullChecks(), appPasswordChecks(), proxyChecks(), outsideChecks(), overlayChecks())
 }
 
 // route is the one search for a recipient.

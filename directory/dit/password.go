@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/dirpost/dirpost/schema"
@@ -196,12 +197,27 @@ func generate() string {
 // peerSuffix ends the names of subjects that a unix socket vouches for.
 const peerSuffix = ",cn=peercred,cn=external,cn=auth"
 
+// A Local is an account of this machine, by user and group, whose programs are an entry of the directory.
+type Local struct {
+	UID, GID int
+	DN       string
+}
+
 // Peer returns the subject of a local user whose ids the kernel told (SASL EXTERNAL on a unix socket). Root and the
-// service's own users are administrators; others have a name and no rights.
+// service's own users are administrators, those of Options.Locals are their entries while these are active; others have a
+// name and no rights.
 func (t *Tree) Peer(uid, gid int) Subject {
-	s := Subject{DN: fmt.Sprintf("gidNumber=%d+uidNumber=%d%s", gid, uid, peerSuffix), Admin: uid == 0}
-	for _, service := range t.opts.ServiceUIDs {
-		s.Admin = s.Admin || uid == service
+	s := Subject{DN: fmt.Sprintf("gidNumber=%d+uidNumber=%d%s", gid, uid, peerSuffix), Admin: uid == 0 || slices.Contains(t.opts.ServiceUIDs, uid)}
+	if s.Admin {
+		return s
+	}
+	for _, l := range t.opts.Locals {
+		if l.UID != uid || l.GID != gid {
+			continue
+		}
+		if as, err := t.Certified(l.DN); err == nil {
+			return as
+		}
 	}
 	return s
 }

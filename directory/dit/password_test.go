@@ -155,7 +155,7 @@ func TestPasswordTimesAreKept(t *testing.T) {
 
 func TestPeers(t *testing.T) {
 	t.Parallel()
-	tree := openTree(t, Options{ServiceUIDs: []int{901}})
+	tree := openTree(t, Options{ServiceUIDs: []int{901}, Locals: []Local{{0, 0, bob}, {902, 6, bob}, {903, 6, "uid=ghost,ou=people,dc=example,dc=org"}}})
 	tests := []struct {
 		uid, gid int
 		want     Subject
@@ -163,6 +163,9 @@ func TestPeers(t *testing.T) {
 		{0, 0, Subject{DN: "gidNumber=0+uidNumber=0,cn=peercred,cn=external,cn=auth", Admin: true}},
 		{901, 5, Subject{DN: "gidNumber=5+uidNumber=901,cn=peercred,cn=external,cn=auth", Admin: true}},
 		{1000, 0, Subject{DN: "gidNumber=0+uidNumber=1000,cn=peercred,cn=external,cn=auth", Admin: false}},
+		{902, 6, as(bob)},
+		{902, 5, Subject{DN: "gidNumber=5+uidNumber=902,cn=peercred,cn=external,cn=auth"}},
+		{903, 6, Subject{DN: "gidNumber=6+uidNumber=903,cn=peercred,cn=external,cn=auth"}},
 	}
 	for _, tt := range tests {
 		if got := tree.Peer(tt.uid, tt.gid); got != tt.want {

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha1"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -27,6 +28,7 @@ import (
 	"github.com/dirpost/dirpost/directory/dit"
 	"github.com/dirpost/dirpost/directory/profile"
 	"github.com/dirpost/dirpost/protocols/ldapd"
+	"github.com/dirpost/dirpost/schema/slapd"
 	"github.com/dirpost/dirpost/schema/slapdtest"
 )
 
@@ -51,6 +53,7 @@ type world struct {
 	passwords map[string]string
 	conns     map[string]*ldap.Conn
 	der       []byte // a certificate for bob
+	outside   *outside
 
 	prepare func(*ldap.AddRequest) bool // makes an entry of the tree one for the server, or says that it needs it not; nil = all as they are
 }
@@ -101,10 +104,13 @@ func TestEachRuleIsNeeded(t *testing.T) {
 }
 
 func overSlapd(t testing.TB) *world {
-	s := slapdtest.Start(t, slapdtest.Options{})
+	s := slapdtest.Start(t, slapdtest.Options{Peers: []slapd.Peer{
+		{UID: serviceID, GID: serviceID, DN: name("frontend")}, {UID: webID, GID: webID, DN: name("web")},
+	}})
 	w := newWorld(t, s.LDAPI)
 	w.slapd = true
 	w.root = func(c *ldap.Conn) error { return c.Bind(s.RootDN, s.RootPassword) }
+	w.outside = newOutside(t, s.URI, s.Files)
 	w.load()
 	return w
 }
@@ -115,7 +121,9 @@ func overEmbedded(t testing.TB) *world {
 }
 
 func embedded(t testing.TB) (*world, *dit.Tree) {
-	tree, err := dit.Open(filepath.Join(t.TempDir(), "directory"), dit.Options{Suffixes: []string{base}, ServiceUIDs: []int{os.Getuid()}})
+	tree, err := dit.Open(filepath.Join(t.TempDir(), "directory"), dit.Options{Suffixes: []string{base}, ServiceUIDs: []int{os.Getuid()}, Locals: []dit.Local{
+		{UID: serviceID, GID: serviceID, DN: name("frontend")}, {UID: webID, GID: webID, DN: name("web")},
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,26 +133,55 @@ func embedded(t testing.TB) (*world, *dit.Tree) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	socket := filepath.Join(dir, "ldapi")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
+	if err := os.Chmod(dir, 0o755); err != nil { // others come too
 		t.Fatal(err)
 	}
-	server := ldapd.New(tree, ldapd.Options{})
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	t.Cleanup(func() {
+	socket := filepath.Join(dir, "ldapi")
+	w := newWorld(t, "ldapi://"+url.PathEscape(socket))
+	w.root = func(c *ldap.Conn) error { return c.ExternalBind() }
+	files := slapdtest.Certify(t, t.TempDir())
+	uri := w.serve(tree, socket, files)
+	w.outside = newOutside(t, uri, files)
+	w.load()
+	w.trust(files.CADER())
+	return w, tree
+}
+
+// serve puts the protocol server before a tree, on a unix socket and on a port with TLS, whose URI it returns.
+func (w *world) serve(tree *dit.Tree, socket string, files slapdtest.Files) (uri string) {
+	local, err := net.Listen("unix", socket)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.Chmod(socket, 0o666); err != nil {
+		w.t.Fatal(err)
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	server := ldapd.New(tree, ldapd.Options{
+		TLS:         &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert},
+		Certificate: w.certified,
+	})
+	served := make(chan error, 2)
+	for _, l := range []net.Listener{local, tcp} {
+		go func() { served <- server.Serve(l) }()
+	}
+	w.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {
-			t.Error(err)
+			w.t.Error(err)
 		}
 		<-served
+		<-served
 	})
-	w := newWorld(t, "ldapi://"+url.PathEscape(socket))
-	w.root = func(c *ldap.Conn) error { return c.ExternalBind() }
-	w.load()
-	return w, tree
+	return "ldap://" + tcp.Addr().String()
 }
 
 func newWorld(t testing.TB, uri string) *world {

@@ -22,6 +22,7 @@ type Options struct {
 	Log         *slog.Logger     // nil = discarded
 	Now         func() time.Time // of time stamps; nil = time.Now
 	ServiceUIDs []int            // local users who are administrators by [Tree.Peer], as root is
+	Locals      []Local          // local accounts that are entries by [Tree.Peer]
 
 	HashLimit     int // passwords hashed at once; 0 = one for each processor
 	MaxEntryBytes int // stored size of one entry; 0 = 16 MiB, for revocation lists

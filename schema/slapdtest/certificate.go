@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -19,6 +20,10 @@ import (
 type Files struct {
 	CA                *x509.CertPool
 	CAFile, Cert, Key string
+
+	dir       string
+	authority *x509.Certificate
+	key       *ecdsa.PrivateKey
 }
 
 // Certify makes an authority and a server's certificate from it, in a folder.
@@ -54,12 +59,40 @@ func Certify(t testing.TB, dir string) Files {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := Files{CA: x509.NewCertPool()}
+	f := Files{CA: x509.NewCertPool(), dir: dir, authority: parsed, key: caKey}
 	f.CA.AddCert(parsed)
 	f.CAFile = writePEM(t, dir, "ca.pem", "CERTIFICATE", caDER)
 	f.Cert = writePEM(t, dir, "server.pem", "CERTIFICATE", serverDER)
 	f.Key = writePEM(t, dir, "server.key", "PRIVATE KEY", keyDER)
 	return f
+}
+
+// CADER is the authority's certificate.
+func (f *Files) CADER() []byte { return f.authority.Raw }
+
+// Client makes a certificate of the authority for a person, with the e-mail address in the subject, as slapd maps it, and as
+// an alternative name, and returns the PEM files.
+func (f *Files) Client(t testing.TB, name, email string) (cert, key string) {
+	t.Helper()
+	id := asn1.RawValue{Tag: asn1.TagIA5String, Bytes: []byte(email)}
+	leaf := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		Subject: pkix.Name{CommonName: name, ExtraNames: []pkix.AttributeTypeAndValue{
+			{Type: asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 1}, Value: id},
+		}},
+		EmailAddresses: []string{email}, NotBefore: f.authority.NotBefore, NotAfter: f.authority.NotAfter,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	own := newKey(t)
+	der, err := x509.CreateCertificate(rand.Reader, leaf, f.authority, own.Public(), f.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writePEM(t, f.dir, email+".pem", "CERTIFICATE", der), writePEM(t, f.dir, email+".key", "PRIVATE KEY", keyDER)
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {

@@ -8,7 +8,6 @@
 package slapdtest
 
 import (
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/url"
@@ -40,6 +39,8 @@ type Options struct {
 	Base string // suffix; empty = dc=example,dc=org
 	Peer string // what this process becomes by SASL EXTERNAL over LDAPI; empty = cn=frontend,ou=services,Base
 
+	Peers []slapd.Peer // what others become; Peer then is nothing
+
 	// Bare is a server as a package makes it, with the schema loaded and nothing else of the reference: no overlay, and
 	// access rules by which everybody reads everything but passwords. It has neither LDAPS nor Peer.
 	Bare bool
@@ -54,8 +55,7 @@ type Server struct {
 	Base         string
 	RootDN       string
 	RootPassword string
-	CA           *x509.CertPool // of slapd's certificate, which is for localhost and 127.0.0.1
-	CAFile       string
+	Files        // of TLS; slapd takes clients' certificates from its own authority
 
 	dir    string
 	slapd  string
@@ -82,8 +82,11 @@ func Start(t testing.TB, opts Options) *Server {
 	}
 	t.Cleanup(func() { s.Stop(t) })
 	s.Start(t)
+	if opts.Peers == nil {
+		opts.Peers = []slapd.Peer{{UID: os.Getuid(), GID: os.Getgid(), DN: opts.Peer}}
+	}
 	if !opts.Bare {
-		s.authz(t, opts.Peer)
+		s.authz(t, opts.Peers)
 	}
 	return s
 }
@@ -97,6 +100,9 @@ func (s *Server) address(t testing.TB) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(short) })
+	if err := os.Chmod(short, 0o755); err != nil { // other accounts are Peers
+		t.Fatal(err)
+	}
 	var ports [2]int
 	for i := range ports {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -121,12 +127,11 @@ func (s *Server) configure(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-	files := Certify(t, s.dir)
-	s.CA, s.CAFile = files.CA, files.CAFile
+	s.Files = Certify(t, s.dir)
 	text, err := slapd.Config{
 		Suffix: s.Base, RootDN: s.RootDN, RootPassword: s.RootPassword, ConfigPassword: s.RootPassword,
 		Run: filepath.Join(s.dir, "run"), Data: filepath.Join(s.dir, "data"),
-		Cert: files.Cert, Key: files.Key, CA: s.CAFile, MaxBytes: 256 << 20,
+		Cert: s.Cert, Key: s.Key, CA: s.CAFile, MaxBytes: 256 << 20,
 	}.Render()
 	if err != nil {
 		t.Fatal(err)
@@ -233,9 +238,9 @@ func (s *Server) dial(deadline time.Time) (*ldap.Conn, error) {
 }
 
 // authz sets olcAuthzRegexp, which only a running slapd takes.
-func (s *Server) authz(t testing.TB, peer string) {
+func (s *Server) authz(t testing.TB, peers []slapd.Peer) {
 	t.Helper()
-	change, err := slapd.Authz(s.Base, slapd.Peer{UID: os.Getuid(), GID: os.Getgid(), DN: peer})
+	change, err := slapd.Authz(s.Base, peers...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-ldap/ldap/v3"
+
 	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/profile"
 )
@@ -42,6 +44,8 @@ type Directory struct {
 	BindDN       string   `toml:"bind_dn" doc:"The service entry dirpost searches as. Empty: cn=frontend,ou=services below base."`
 	PasswordFile string   `toml:"password_file" doc:"File with the password of bind_dn, readable by dirpost only. Empty: SASL EXTERNAL over ldapi."`
 	Timeout      Duration `toml:"timeout" doc:"Longest wait for one answer."`
+
+	Locals map[string]string `toml:"locals" doc:"Accounts of this machine whose programs are an entry of the embedded directory when they bind by EXTERNAL over listen.ldapi, without a password. Root and dirpost's own account are administrators there anyhow. Example: { www-data = \"cn=web,ou=services,dc=example,dc=org\" }."`
 
 	Profile    string              `toml:"profile" doc:"What the servers of uris call things: openldap (as the schema of dirpost does), 389ds, freeipa, ad or qmail. dirpost directory check tells what such a server lacks."`
 	Domains    []string            `toml:"domains" doc:"Mail domains that are ours although the directory has no entries of them: those of freeipa, ad and qmail have none."`
@@ -137,6 +141,7 @@ func Default() Config {
 			Embedded: true,
 			Base:     "dc=example,dc=org",
 			Timeout:  Duration(10 * time.Second),
+			Locals:   map[string]string{},
 
 			Profile:    profile.OpenLDAP,
 			Attributes: map[string]string{},
@@ -247,6 +252,14 @@ func (d *Directory) check() []error {
 	}
 	if d.Embedded && len(d.URIs) > 0 {
 		errs = append(errs, errors.New("directory.uris has no use while directory.embedded = true: remove one of the two"))
+	}
+	if !d.Embedded && len(d.Locals) > 0 {
+		errs = append(errs, errors.New("directory.locals is about the embedded directory: a slapd has olcAuthzRegexp for it"))
+	}
+	for account, name := range d.Locals {
+		if parsed, err := ldap.ParseDN(name); err != nil || len(parsed.RDNs) == 0 {
+			errs = append(errs, fmt.Errorf("directory.locals: %s = %q: write the name of an entry, such as cn=web,ou=services,dc=example,dc=org", account, name))
+		}
 	}
 	if d.Timeout < Duration(time.Second) {
 		errs = append(errs, errors.New("directory.timeout: at least 1s"))
