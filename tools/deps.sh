@@ -3,7 +3,7 @@
 # installs them; with `peers` also those of `make peers`. No service of theirs is started: the tests run their own on loopback.
 set -eu
 
-packages="slapd slapd-contrib ldap-utils swaks libnet-ssleay-perl curl isync openssl strace gcc libc6-dev python3 e2fsprogs bc"
+packages="slapd slapd-contrib ldap-utils swaks libnet-ssleay-perl curl isync openssl strace gcc libc6-dev python3 e2fsprogs bc postfix-ldap dovecot-core dovecot-ldap"
 command="make deps"
 if [ "${2:-}" = peers ]; then
 	packages="$packages 389-ds-base libnss3-tools"

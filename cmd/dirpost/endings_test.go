@@ -3,7 +3,10 @@ package main
 import (
 	"bufio"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -159,6 +162,43 @@ func (s *site) testEndings(t *testing.T, admin client.Options) {
 			s.settle(t, password)
 		}
 	}
+}
+
+// TestRevocation: a certificate that its authority revokes does not hold its sessions open, though nobody touched the person's
+// entry.
+func TestRevocation(t *testing.T) {
+	t.Parallel()
+	s := embeddedSite(t)
+	s.addPeople()
+	list := func(revoked ...*x509.Certificate) string {
+		der, err := s.ca.CRL(time.Now().Add(-time.Minute), time.Now().Add(time.Hour), revoked...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(s.path("ca.crl"), der, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return s.path("ca.crl")
+	}
+	s.dirpost("authority", "remove", "test")
+	s.dirpost("authority", "add", "test", s.path("ca.pem"), "--trust", "sha256", "--crl", list())
+	s.start()
+	external, byPassword := s.imapExternal(t), s.imapSession(t, "alice", alicePassword)
+	text, err := os.ReadFile(s.path("alice.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.dirpost("authority", "crl", "test", list(cert))
+	begun := time.Now()
+	external.hear("* BYE [UNAVAILABLE]")
+	t.Logf("after %s", time.Since(begun).Round(time.Millisecond))
+	byPassword.say("n NOOP")
+	byPassword.hear("n OK")
 }
 
 // settle waits until alice may log in, and send as the role, again: as the server sees it a change may come a moment later.

@@ -55,6 +55,7 @@ func runServe(c *cli.Context) error {
 	beside.Go(func() { p.reloadOn(ctx, reloads) })
 	beside.Go(func() { p.feedWatchdog(ctx) })
 	beside.Go(func() { giveBack(ctx) })
+	beside.Go(func() { p.sweep(ctx) })
 	err = p.serve(ctx, all)
 	end()
 	beside.Wait()

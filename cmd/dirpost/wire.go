@@ -175,6 +175,24 @@ func (p *platform) changed(old, now *ldap.Entry) {
 	p.door.Changed(context.Background(), lookup.ChangeOf(old, now))
 }
 
+// sweepEvery is how often sessions are held against what no change of their person tells. The authorities that the resolver
+// keeps are up to ten seconds old.
+const sweepEvery = 5 * time.Second
+
+// sweep ends the sessions whose ground is gone, until ctx ends.
+func (p *platform) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			p.door.Sweep(ctx)
+		}
+	}
+}
+
 // traceRoom is what the store takes above the limit of a message: the fields that we put on top do not count against
 // the sender.
 const traceRoom = 64 << 10

@@ -47,6 +47,18 @@ func (a *Authority) settled() bool {
 	return a.version != "" && (err != nil || a.read.Sub(a.seen) > 2*time.Second)
 }
 
+// Edition tells a list of authorities from one that says something else.
+func Edition(list []Authority) string {
+	var b strings.Builder
+	for _, a := range list {
+		fmt.Fprintf(&b, "%q %q", a.DN, a.version)
+		if !a.settled() {
+			fmt.Fprintf(&b, " %d", a.read.UnixNano())
+		}
+	}
+	return b.String()
+}
+
 // A CRL is a revocation list that one of the authority's certificates signed.
 type CRL struct {
 	*x509.RevocationList

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/dirpost/dirpost/directory"
@@ -61,6 +62,7 @@ type Door struct {
 	opts     Options
 	brake    *brake
 	stays    stays
+	sweeping sync.Mutex // one at a time
 }
 
 // New returns a Door that finds accounts with r and lets a prove them.

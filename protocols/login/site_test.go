@@ -13,6 +13,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,7 +39,11 @@ type site struct {
 	client *client.Client
 	log    *bytes.Buffer // of the door; read it only when nobody logs in
 	tls    *tls.Config   // of the server
+	ahead  atomic.Int64  // how many nanoseconds the door's clock is ahead
 }
+
+// now is the time by the door's clock.
+func (s *site) now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
 // newSite starts a slapd with the entries that entries returns for the site's authority, which has revoked the
 // certificates of revoked.
@@ -61,10 +66,10 @@ func newSite(t *testing.T, ca *certs.KeyPair, revoked []*x509.Certificate, entri
 	}
 	t.Cleanup(func() { c.Close() })
 	s.client = c
-	r := lookup.New(c, lookup.Options{Base: base})
-	s.door = New(r, auth.New(c, r, auth.Options{}), Options{
-		FailureTime: time.Millisecond,
-		Log:         slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	r := lookup.New(c, lookup.Options{Base: base, Now: s.now})
+	s.door = New(r, auth.New(c, r, auth.Options{Now: s.now}), Options{
+		Now: s.now, FailureTime: time.Millisecond,
+		Log: slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	s.tls = serverConfig(t, ca)
 	return s

@@ -20,7 +20,9 @@ type Stay struct {
 	id      directory.Identity
 	peer    protocols.Peer
 	service directory.Service
-	keys    lookup.CertKeys // of the certificate that proved him, if one did
+	shown   bool            // a certificate had a part in the proof
+	keys    lookup.CertKeys // of that
+	proof   proof
 	end     func(why error)
 
 	mu   sync.Mutex                 // guards used
@@ -77,7 +79,7 @@ func (d *Door) Enter(peer protocols.Peer, service directory.Service, id director
 		})
 	}
 	if id.Method != directory.ByPassword && peer.TLS != nil && len(peer.TLS.PeerCertificates) > 0 {
-		s.keys = lookup.KeysOf(peer.TLS.PeerCertificates[0])
+		s.shown, s.keys = true, lookup.KeysOf(peer.TLS.PeerCertificates[0])
 	}
 	d.stays.mu.Lock()
 	defer d.stays.mu.Unlock()

@@ -1,0 +1,90 @@
+package login
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/lookup"
+)
+
+// A proof is when a session's certificate was judged last. Its fields belong to who sweeps.
+type proof struct {
+	edition string    // of the authorities then
+	until   time.Time // to be judged again
+}
+
+// rejudgeTime is after how long a certificate is judged again although nothing that is known of has changed: an intermediate
+// one ends some day, and so does a revocation list.
+const rejudgeTime = time.Hour
+
+// Sweep ends the sessions that time, or a change of an authority, has taken the ground from: the certificate is out of date or
+// on a new revocation list, the authority is gone or trusted for less, the term of a role is over. What changes in the entries
+// of people ends sessions at once ([Door.Changed]). It is to be called every few seconds.
+func (d *Door) Sweep(ctx context.Context) {
+	d.sweeping.Lock()
+	defer d.sweeping.Unlock()
+	shown, senders := d.stays.proven()
+	for _, s := range senders {
+		if err := s.rejudge(ctx); err != nil {
+			s.end(err)
+		}
+	}
+	if len(shown) == 0 {
+		return
+	}
+	list, err := d.accounts.Authorities(ctx)
+	if err != nil {
+		return // nobody can tell
+	}
+	edition := lookup.Edition(list)
+	for _, s := range shown {
+		now := d.opts.Now()
+		if s.proof.edition == edition && now.Before(s.proof.until) {
+			continue
+		}
+		switch err := s.prove(ctx); {
+		case errors.Is(err, directory.ErrUnavailable): // so next time again
+		case err != nil:
+			s.end(err)
+		default:
+			s.proof = proof{edition, now.Add(rejudgeTime)}
+			if end := s.peer.TLS.PeerCertificates[0].NotAfter; end.Before(s.proof.until) {
+				s.proof.until = end
+			}
+		}
+	}
+}
+
+// proven returns the sessions that a certificate has a part in, and those that sent as somebody else.
+func (s *stays) proven() (shown, senders []*Stay) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, of := range s.open {
+		for stay := range of {
+			if stay.shown {
+				shown = append(shown, stay)
+			}
+		}
+	}
+	for stay := range s.senders {
+		senders = append(senders, stay)
+	}
+	return shown, senders
+}
+
+// prove says whether the certificate still proves whom it has proven.
+func (s *Stay) prove(ctx context.Context) error {
+	acct, err := s.door.prover.Certificate(ctx, s.peer.TLS.PeerCertificates)
+	switch {
+	case errors.Is(err, directory.ErrUnavailable):
+		return err
+	case err != nil:
+		return fmt.Errorf("%w: %w", errGone, err)
+	case acct.Entry != s.id.Entry:
+		return fmt.Errorf("%w: the certificate is another's now", errGone)
+	}
+	return nil
+}
