@@ -47,6 +47,7 @@ type conn struct {
 	idle     time.Duration
 	turn     time.Duration // 0 = no limit
 	spoke    time.Time     // the last thing that was said to the peer
+	heard    int64         // octets since then
 	end      time.Time
 	held     int   // commands in hand that a drain lets finish
 	draining error // why Read fails as soon as nothing is held; nil = it does not
@@ -59,6 +60,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := c.Conn.Read(p)
+	c.mu.Lock()
+	c.heard += int64(n)
+	c.mu.Unlock()
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return n, c.timedOut()
 	}
@@ -78,11 +82,20 @@ func (c *conn) arm() error {
 	return c.Conn.SetReadDeadline(c.deadline())
 }
 
+// leastRate is how many octets in a second make a turn in which much is said, such as a message, longer.
+const leastRate = 500
+
 // deadline is when the next read ends. The caller holds mu.
 func (c *conn) deadline() time.Time {
 	deadline := time.Now().Add(c.idle)
-	if turn := c.spoke.Add(c.turn); c.turn > 0 && c.held == 0 && turn.Before(deadline) {
-		deadline = turn
+	if c.turn > 0 {
+		turn := c.spoke.Add(c.turn)
+		if c.held > 0 {
+			turn = turn.Add(time.Duration(c.heard/leastRate) * time.Second)
+		}
+		if turn.Before(deadline) {
+			deadline = turn
+		}
 	}
 	if c.end.Before(deadline) {
 		deadline = c.end
@@ -114,7 +127,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	if now := time.Now(); now.Before(last) {
 		last = now
 	}
-	c.spoke = last
+	c.spoke, c.heard = last, 0
 	c.mu.Unlock()
 	if err := c.Conn.SetWriteDeadline(last.Add(c.write)); err != nil {
 		return 0, err

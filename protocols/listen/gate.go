@@ -17,7 +17,7 @@ import (
 // Options of a [Gate]. The zero value is usable; a negative number of connections is no limit.
 type Options struct {
 	Idle           time.Duration // longest wait for the next octet; 0 = 5 minutes (RFC 5321 section 4.5.3.2.7)
-	Turn           time.Duration // longest time from our last word to the next, but while a command is held; 0 = no limit
+	Turn           time.Duration // longest time from our last word to the next, while a command is held with a second more for each 500 octets; 0 = no limit
 	Life           time.Duration // longest life of a connection; 0 = 24 hours
 	Write          time.Duration // longest time for the peer to take what one write sends; 0 = 1 minute
 	MaxConns       int           // open at once; 0 = 5000

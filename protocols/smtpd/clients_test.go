@@ -73,7 +73,7 @@ func TestOctetByOctet(t *testing.T) {
 	}
 }
 
-// TestSlowCommand: octets that come one by one keep nobody's place for ever, unless they are those of a message.
+// TestSlowCommand: octets that come one by one keep nobody's place for ever. A message has more time the longer it is.
 func TestSlowCommand(t *testing.T) {
 	t.Parallel()
 	const turn = time.Second
@@ -89,7 +89,7 @@ func TestSlowCommand(t *testing.T) {
 		}
 		k.mail("ann@example.net", "bob@example.org")
 		for begun := time.Now(); time.Since(begun) < 2*turn; time.Sleep(turn / 10) {
-			k.raw("Slow: x\r\n")
+			k.raw("Slow: " + strings.Repeat("x", 120) + "\r\n")
 		}
 		k.do(".", "250")
 		heard := make(chan string)
@@ -108,6 +108,39 @@ func TestSlowCommand(t *testing.T) {
 				io.WriteString(k.conn, "X")
 			}
 		}
+	}
+}
+
+// TestTrickle: a message of which hardly anything comes, but never nothing, is cut like one of which nothing comes.
+func TestTrickle(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, begins := range []string{"DATA\r\n", "BDAT 100000 LAST\r\n"} {
+		_, addr := w.serve("mx", Options{Turn: time.Second})
+		k := dial(t, addr)
+		k.do("EHLO client.test", "250")
+		k.do("MAIL FROM:<ann@example.net>", "250")
+		k.do("RCPT TO:<bob@example.org>", "250")
+		k.raw(begins)
+		heard := make(chan string)
+		go func() {
+			rest, _ := io.ReadAll(k.in)
+			heard <- string(rest)
+		}()
+		begun, got := time.Now(), ""
+		for got == "" && time.Since(begun) < 20*time.Second {
+			select {
+			case got = <-heard:
+			case <-time.After(50 * time.Millisecond):
+				io.WriteString(k.conn, "x")
+			}
+		}
+		if !strings.Contains(got, "451 ") || !strings.Contains(got, "421 ") && begins[0] == 'D' {
+			t.Errorf("%q: heard %q after %s", begins, got, time.Since(begun))
+		}
+	}
+	if got := w.inbox("bob"); len(got) != 0 {
+		t.Errorf("got %q", got)
 	}
 }
 

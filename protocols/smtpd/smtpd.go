@@ -61,7 +61,7 @@ type Options struct {
 	GreetPause time.Duration // in which no client of an MX speaks who listens; 0 = none. Not for those on this machine
 	Linger     time.Duration // longest wait for more of a message that is refused for its line ends; 0 = 10 seconds
 
-	Turn           time.Duration // for one command, see listen.Options, for this and the rest; 0 = 10 minutes
+	Turn           time.Duration // for one command, or a message at 500 octets a second, see listen.Options, for this and the rest; 0 = 10 minutes
 	Idle           time.Duration
 	Life           time.Duration
 	MaxConns       int
