@@ -100,9 +100,12 @@ func TestReader(t *testing.T) {
 			t.Errorf("%s: %v; want %v", name, err, fs.ErrNotExist)
 		}
 	}
-	if f, err := d.OpenFile(Cur, "link"); err == nil {
-		f.Close()
-		t.Error("a symbolic link was opened")
+	must(t, unix.Mkfifo(d.Path(Cur, "pipe"), 0o600))
+	must(t, os.Mkdir(d.Path(Cur, "folder"), 0o700))
+	for _, name := range []string{"link", "pipe", "folder"} {
+		if f, err := d.OpenFile(Cur, name); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("a %s was opened: %v, %v", name, f, err)
+		}
 	}
 }
 

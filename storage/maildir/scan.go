@@ -119,7 +119,24 @@ func (d Dir) Same(s Sub, file string, s2 Sub, file2 string) (has, same bool) {
 	return true, err != nil || os.SameFile(first, second)
 }
 
-// OpenFile opens a message for reading. It follows no symbolic link.
+// OpenFile opens a message for reading. What is no file is not there: a symbolic link is not followed, and a pipe would
+// wait for a writer.
 func (d Dir) OpenFile(s Sub, file string) (*os.File, error) {
-	return os.OpenFile(d.Path(s, file), os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	path := d.Path(s, file)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) {
+		err = &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
