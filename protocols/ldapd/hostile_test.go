@@ -2,10 +2,16 @@ package ldapd
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -275,6 +281,43 @@ func TestConnectionsOfOneAddress(t *testing.T) {
 	third.send(request(1, simpleBind("", "")))
 	if got := third.receive(); got.code != 0 {
 		t.Errorf("after one has left: %+v", got)
+	}
+}
+
+// The connections of a local account that is not ours count together, as its programs could take all places.
+func TestConnectionsOfOneAccount(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		t.Log("not root: there is no other account to be")
+		return
+	}
+	r := start(t, Options{MaxConnsOfPeer: 1})
+	if err := errors.Join(os.Chmod(filepath.Dir(r.socket), 0o755), os.Chmod(r.socket, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	whoami := func(uid uint32) *exec.Cmd {
+		run := exec.Command("ldapwhoami", "-Q", "-Y", "EXTERNAL", "-H", r.uriI())
+		run.SysProcAttr, run.Dir = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}, "/"
+		return run
+	}
+	held := exec.Command("/usr/bin/python3", "-c", "import socket,sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print('in', flush=True); s.recv(1)", r.socket)
+	held.SysProcAttr, held.Dir = whoami(70001).SysProcAttr, "/"
+	said, err := held.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := held.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer held.Wait()
+	defer held.Process.Kill()
+	if _, err := io.ReadFull(said, make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
+	for uid, want := range map[uint32]bool{70001: false, 70002: true, 0: true} {
+		if out, err := whoami(uid).CombinedOutput(); (err == nil) != want {
+			t.Errorf("%d is let in: %t, %s; want %t", uid, err == nil, out, want)
+		}
 	}
 }
 

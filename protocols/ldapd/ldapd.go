@@ -46,7 +46,7 @@ type Options struct {
 	MaxPages         int             // paged searches open on one connection: 4
 	MaxConsumers     int             // searches that go on with what changes (RFC 4533), of all connections: 64
 	MaxConns         int             // connections: 4096
-	MaxConnsOfPeer   int             // connections from one address: 200
+	MaxConnsOfPeer   int             // connections from one address, or local account other than ours: 200
 
 	IdleTimeout      time.Duration // between messages, whatever is at work: 5 minutes
 	ConsumerTimeout  time.Duration // the same while changes are waited for: 24 hours

@@ -14,6 +14,9 @@ type localAddr struct {
 	uid, gid int
 }
 
+// Account makes his connections count together (listen.Account).
+func (a localAddr) Account() int { return a.uid }
+
 // A localConn is a connection on a unix socket. Its remote address is a localAddr, through whatever wraps it.
 type localConn struct {
 	net.Conn

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -40,7 +39,7 @@ type conn struct {
 	net.Conn
 	id    string
 	gate  *Gate
-	of    netip.Prefix
+	of    any // see peerKey
 	write time.Duration
 
 	mu       sync.Mutex // guards what follows, and that the deadline of Conn fits it

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"syscall"
@@ -36,7 +36,7 @@ type Gate struct {
 	closed    bool
 	listeners map[*listener]bool
 	conns     map[*conn]bool
-	ofPeer    map[netip.Prefix]int
+	ofPeer    map[any]int    // by peerKey
 	open      sync.WaitGroup // one for each of conns; grows only under mu, while not closed
 }
 
@@ -53,7 +53,7 @@ func NewGate(opts Options) *Gate {
 		done:      make(chan struct{}),
 		listeners: map[*listener]bool{},
 		conns:     map[*conn]bool{},
-		ofPeer:    map[netip.Prefix]int{},
+		ofPeer:    map[any]int{},
 	}
 }
 
@@ -105,7 +105,7 @@ func (g *Gate) admit(c net.Conn, own bool) (*conn, bool) {
 		Conn:  c,
 		id:    freshID(),
 		gate:  g,
-		of:    network(c.RemoteAddr()),
+		of:    peerKey(c.RemoteAddr()),
 		idle:  g.opts.Idle,
 		turn:  g.opts.Turn,
 		spoke: time.Now(),
@@ -137,7 +137,7 @@ func (g *Gate) count(c *conn, own bool) (reason string) {
 	case own:
 	case g.opts.MaxConns > 0 && len(g.conns) >= g.opts.MaxConns:
 		return "too many connections"
-	case g.opts.MaxConnsOfPeer > 0 && c.of.IsValid() && g.ofPeer[c.of] >= g.opts.MaxConnsOfPeer:
+	case g.opts.MaxConnsOfPeer > 0 && c.of != nil && g.ofPeer[c.of] >= g.opts.MaxConnsOfPeer:
 		return "too many connections from this address"
 	}
 	g.conns[c] = true
@@ -160,12 +160,24 @@ func (g *Gate) release(c *conn) {
 	g.open.Done()
 }
 
-// network is what connections are counted by: an IPv4 address, or the /64 that one IPv6 subscriber has. It is invalid
-// for unix sockets.
-func network(a net.Addr) netip.Prefix {
+// An Account is the address of somebody on this machine who is known. His connections count together.
+type Account interface {
+	net.Addr
+	Account() int // user id
+}
+
+// peerKey is what connections are counted by: an IPv4 address, or the /64 that one IPv6 subscriber has, or an account of this
+// machine, but for root and our own. It is nil for unix sockets otherwise.
+func peerKey(a net.Addr) any {
+	if local, ok := a.(Account); ok {
+		if uid := local.Account(); uid != 0 && uid != os.Getuid() {
+			return uid
+		}
+		return nil
+	}
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok {
-		return netip.Prefix{}
+		return nil
 	}
 	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
 	bits := 64
@@ -174,7 +186,7 @@ func network(a net.Addr) netip.Prefix {
 	}
 	prefix, err := addr.Prefix(bits)
 	if err != nil {
-		return netip.Prefix{}
+		return nil
 	}
 	return prefix
 }

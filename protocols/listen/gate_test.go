@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -417,5 +418,38 @@ func TestPeerOf(t *testing.T) {
 	defer c.Close()
 	if peer := PeerOf(accept(t, NewGate(Options{MaxConnsOfPeer: 1}).Guard(l))); !peer.Unix || !peer.Private() || peer.Addr.IsValid() {
 		t.Errorf("by unix socket: %+v", peer)
+	}
+}
+
+type account int
+
+func (a account) Network() string { return "unix" }
+func (a account) String() string  { return "somebody" }
+func (a account) Account() int    { return int(a) }
+
+// TestPeerKey: whose connections count together.
+func TestPeerKey(t *testing.T) {
+	t.Parallel()
+	tcp := func(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
+	tests := []struct {
+		name        string
+		one, other  net.Addr
+		same, count bool
+	}{
+		{"an address", tcp("192.0.2.1:1"), tcp("[::ffff:192.0.2.1]:2"), true, true},
+		{"two addresses", tcp("192.0.2.1:1"), tcp("192.0.2.2:1"), false, true},
+		{"a /64", tcp("[2001:db8::1]:1"), tcp("[2001:db8::ffff:1]:1"), true, true},
+		{"two of them", tcp("[2001:db8::1]:1"), tcp("[2001:db8:0:1::1]:1"), false, true},
+		{"an account", account(70001), account(70001), true, true},
+		{"two accounts", account(70001), account(70002), false, true},
+		{"root", account(0), account(0), true, false},
+		{"ourselves", account(os.Getuid()), account(os.Getuid()), true, false},
+		{"a socket", &net.UnixAddr{Name: "x"}, &net.UnixAddr{Name: "y"}, true, false},
+	}
+	for _, tt := range tests {
+		one, other := peerKey(tt.one), peerKey(tt.other)
+		if same := one == other; same != tt.same || (one != nil) != tt.count {
+			t.Errorf("%s: %v and %v", tt.name, one, other)
+		}
 	}
 }
