@@ -201,12 +201,17 @@ func TestRevocation(t *testing.T) {
 	byPassword.hear("n OK")
 }
 
-// settle waits until alice may log in, and send as the role, again: as the server sees it a change may come a moment later.
+// settle waits until alice may log in everywhere, and send as the role, again: as the server sees it a change may come a
+// moment later.
 func (s *site) settle(t *testing.T, password string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		d := talk(t, s.addr["submission"])
 		ready := d.ask("EHLO x", "250 ") && d.ask("AUTH PLAIN "+plain("alice", password), "235") && d.ask("MAIL FROM:<press@example.org>", "250")
+		d.conn.Close()
+		d = talk(t, s.addr["imap"])
+		d.say("a LOGIN alice " + password)
+		ready = ready && strings.HasPrefix(d.answer("a "), "a OK")
 		d.conn.Close()
 		if ready {
 			return
@@ -225,6 +230,16 @@ func (d *dialogue) ask(line, want string) bool {
 		}
 		if len(answer) > 3 && answer[3] == ' ' && !strings.HasPrefix(answer, "220") {
 			return strings.HasPrefix(answer, want)
+		}
+	}
+}
+
+// answer reads the next line that begins with a tag.
+func (d *dialogue) answer(tag string) string {
+	for {
+		line, err := d.in.ReadString('\n')
+		if err != nil || strings.HasPrefix(line, tag) {
+			return line
 		}
 	}
 }

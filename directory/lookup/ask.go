@@ -148,6 +148,9 @@ func (r *Resolver) Prompt() bool {
 	return ok && now.Current && now.Origin.Prompt()
 }
 
+// Blind reports whether nothing tells of changes of the directory.
+func (r *Resolver) Blind() bool { return r.opts.View.Abandoned() }
+
 // missing reports whether a source does not have what was asked for: one that learns of changes late may only not have it
 // yet.
 func missing(err error) bool {

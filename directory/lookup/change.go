@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"context"
 	"reflect"
 	"slices"
 	"strings"
@@ -8,6 +9,8 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/client"
+	"github.com/dirpost/dirpost/directory/view"
 	"github.com/dirpost/dirpost/schema"
 )
 
@@ -19,6 +22,12 @@ type Change struct {
 	Grants   bool              // it may have let somebody send, and may not now
 
 	old, now *ldap.Entry
+}
+
+// Entry returns an account's entry as the directory has it now, for [ChangeOf]. It is directory.ErrNotFound when it is gone
+// or no account any more.
+func (r *Resolver) Entry(ctx context.Context, dn string) (*ldap.Entry, error) {
+	return r.client.One(ctx, dn, ldap.ScopeBaseObject, client.Equal(schema.AttrObjectClass, schema.ClassDpMailAccount), view.Attributes...)
 }
 
 // ChangeOf compares an entry with what it was; now is nil when it is gone.

@@ -23,6 +23,14 @@ func (r *Resolver) MaySend(ctx context.Context, acct directory.Account, from dir
 	return ask(ctx, r, mail, func(q question) (bool, error) { return q.maySend(ctx, acct, from) })
 }
 
+// StillMaySend is MaySend for somebody who already did: no answer from before counts.
+func (r *Resolver) StillMaySend(ctx context.Context, acct directory.Account, from directory.Address) (bool, error) {
+	if r.Blind() && !owns(acct, from) {
+		return r.live().maySend(ctx, acct, from)
+	}
+	return r.MaySend(ctx, acct, from)
+}
+
 func (q question) maySend(ctx context.Context, acct directory.Account, from directory.Address) (bool, error) {
 	from, err := q.unalias(ctx, from)
 	if errors.Is(err, directory.ErrNotLocal) {

@@ -9,9 +9,9 @@
 //	ErrRefused      they fit, or were not looked at, and policy says no; the client hears the words of ErrWrong
 //	ErrUnavailable  nobody can tell now: a temporary failure, never held against the client
 //
-// Start reading at [Door.Authenticate], the page that lists what happens to a login; policy.go has the rules it applies
-// sasl.go how credentials arrive (RFC 4422), and brake.go who guesses passwords. Who is in is known here too: stay.go ends sessions when the directory takes
-// away what let them in.
+// Start reading at [Door.Authenticate], the page that lists what happens to a login; policy.go has the rules it applies,
+// sasl.go how credentials arrive (RFC 4422), and brake.go who guesses passwords. Who is in is known here too: stay.go ends
+// sessions when the directory tells that it took away what let them in, sweep.go when time does, or when nothing tells.
 package login
 
 import (
@@ -21,6 +21,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/auth"
@@ -62,7 +64,9 @@ type Door struct {
 	opts     Options
 	brake    *brake
 	stays    stays
-	sweeping sync.Mutex // one at a time
+	sweeping sync.Mutex             // one at a time; guards what follows
+	looked   time.Time              // when seen was read
+	seen     map[string]*ldap.Entry // by name: accounts that somebody is in as, where nothing tells of changes
 }
 
 // New returns a Door that finds accounts with r and lets a prove them.

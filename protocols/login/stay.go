@@ -208,7 +208,7 @@ func (s *Stay) rejudge(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for a := range s.used {
-		may, err := s.door.accounts.MaySend(ctx, s.id.Account, a)
+		may, err := s.door.accounts.StillMaySend(ctx, s.id.Account, a)
 		if err == nil && !may {
 			return fmt.Errorf("%w: %s may not send as %s now", errGone, s.id.Login, a)
 		}

@@ -1,10 +1,13 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory"
 	"github.com/dirpost/dirpost/directory/lookup"
@@ -20,12 +23,20 @@ type proof struct {
 // one ends some day, and so does a revocation list.
 const rejudgeTime = time.Hour
 
+// lookTime is how often the entries of those who are in are read where nothing tells of changes: one search each.
+const lookTime = 15 * time.Second
+
 // Sweep ends the sessions that time, or a change of an authority, has taken the ground from: the certificate is out of date or
 // on a new revocation list, the authority is gone or trusted for less, the term of a role is over. What changes in the entries
-// of people ends sessions at once ([Door.Changed]). It is to be called every few seconds.
+// of people ends sessions at once ([Door.Changed]), and here where nothing tells of it. It is to be called every few seconds.
 func (d *Door) Sweep(ctx context.Context) {
 	d.sweeping.Lock()
 	defer d.sweeping.Unlock()
+	blind := d.accounts.Blind()
+	if now := d.opts.Now(); blind && now.Sub(d.looked) >= lookTime {
+		d.look(ctx)
+		d.looked = now
+	}
 	shown, senders := d.stays.proven()
 	for _, s := range senders {
 		if err := s.rejudge(ctx); err != nil {
@@ -42,7 +53,7 @@ func (d *Door) Sweep(ctx context.Context) {
 	edition := lookup.Edition(list)
 	for _, s := range shown {
 		now := d.opts.Now()
-		if s.proof.edition == edition && now.Before(s.proof.until) {
+		if s.proof.edition == edition && now.Before(s.proof.until) && !blind {
 			continue
 		}
 		switch err := s.prove(ctx); {
@@ -56,6 +67,47 @@ func (d *Door) Sweep(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// look compares the entries of those who are in with what they were at the last look.
+func (d *Door) look(ctx context.Context) {
+	before := d.seen
+	d.seen = map[string]*ldap.Entry{}
+	for dn, stays := range d.stays.byName() {
+		now, err := d.accounts.Entry(ctx, dn)
+		old := before[dn]
+		switch {
+		case errors.Is(err, directory.ErrNotFound):
+			now = nil
+		case err != nil: // nobody can tell
+			d.seen[dn] = old
+			continue
+		default:
+			d.seen[dn] = now
+		}
+		if old == nil {
+			old = cmp.Or(now, ldap.NewEntry(dn, nil))
+		}
+		change := lookup.ChangeOf(old, now)
+		for _, s := range stays {
+			if err := s.judge(change); err != nil {
+				s.end(err)
+			}
+		}
+	}
+}
+
+// byName returns the sessions by the names of their accounts' entries.
+func (s *stays) byName() map[string][]*Stay {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[string][]*Stay{}
+	for _, of := range s.open {
+		for stay := range of {
+			all[stay.id.DN] = append(all[stay.id.DN], stay)
+		}
+	}
+	return all
 }
 
 // proven returns the sessions that a certificate has a part in, and those that sent as somebody else.

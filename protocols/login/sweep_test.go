@@ -12,6 +12,9 @@ import (
 	"github.com/go-ldap/ldap/v3"
 
 	"github.com/dirpost/dirpost/directory"
+	"github.com/dirpost/dirpost/directory/auth"
+	"github.com/dirpost/dirpost/directory/lookup"
+	"github.com/dirpost/dirpost/directory/view"
 	"github.com/dirpost/dirpost/protocols/certs"
 )
 
@@ -114,6 +117,69 @@ func TestSweep(t *testing.T) {
 			want := slices.Sorted(slices.Values(cause.ends))
 			if fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("ended: %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// Where nothing tells of changes, what became of the people who are in is looked for.
+func TestSweepBlind(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "Test CA")
+	key := issue(t, ca, certs.Request{})
+	const ann = "uid=ann,ou=people," + base
+	causes := []struct {
+		name string
+		do   func(t *testing.T, s *site)
+		ends []string
+	}{
+		{"nothing", func(t *testing.T, s *site) {}, nil},
+		{"another name", func(t *testing.T, s *site) { s.set(t, ann, "cn", "Ann Other") }, nil},
+		{"suspended", func(t *testing.T, s *site) { s.set(t, ann, "dpAccountStatus", "suspended") }, []string{"certificate", "password"}},
+		{"another password", func(t *testing.T, s *site) { s.set(t, ann, "userPassword", "another horse") }, []string{"password"}},
+		{"another certificate", func(t *testing.T, s *site) { s.set(t, ann, "dpCertSHA256", strings.Repeat("0", 64)) }, []string{"certificate"}},
+		{"gone", func(t *testing.T, s *site) {
+			if err := s.admin(t).Del(ldap.NewDelRequest(ann, nil)); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"certificate", "password"}},
+		{"no directory", func(t *testing.T, s *site) { s.slapd.Stop(t) }, nil},
+	}
+	for _, cause := range causes {
+		t.Run(cause.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, ca, nil, person("ann", mapped(key))+person("bob"))
+			nothing := view.Open(view.Options{})
+			nothing.Abandon()
+			r := lookup.New(s.client, lookup.Options{Base: base, Now: s.now, View: nothing})
+			s.door = New(r, auth.New(s.client, r, auth.Options{Now: s.now}), Options{Now: s.now, FailureTime: time.Millisecond})
+			ended := make(chan string, 10)
+			enter := func(name string, shown *certs.KeyPair, how Credentials) {
+				how.Service = directory.IMAP
+				peer := s.connect(t, shown)
+				id, err := s.door.Authenticate(t.Context(), peer, how)
+				if err != nil {
+					t.Fatal(name, err)
+				}
+				t.Cleanup(s.door.Enter(peer, how.Service, id, func(error) { ended <- name }).Leave)
+			}
+			enter("certificate", key, Credentials{External: true})
+			enter("password", nil, Credentials{Login: "ann", Password: password})
+			enter("bob", nil, Credentials{Login: "bob", Password: password})
+			s.door.Sweep(t.Context())
+			cause.do(t, s)
+			s.door.Sweep(t.Context()) // too soon for a look
+			s.ahead.Add(int64(lookTime))
+			s.door.Sweep(t.Context())
+			s.door.Sweep(t.Context())
+			close(ended)
+			var got []string
+			for name := range ended {
+				got = append(got, name)
+			}
+			slices.Sort(got)
+			if fmt.Sprint(got) != fmt.Sprint(cause.ends) {
+				t.Errorf("ended: %q, want %q", got, cause.ends)
 			}
 		})
 	}
