@@ -11,7 +11,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PREFIX     ?= /usr/local
 DESTDIR    ?=
 
-.PHONY: build install demo deps test check fuzz soak power peers live bench bench-peers clean
+.PHONY: build install demo deps test check fuzz soak power peers live bench bench-peers feeds clean
 
 # The one binary, static, in bin/.
 build:
@@ -77,6 +77,12 @@ peers:
 	$(GO) test -tags peers -count 1 -timeout 20m -run DS389 ./directory/dit ./cmd/dirpost
 	$(GO) test -tags peers -count 1 -timeout 20m ./schema/ds389test ./directory
 	DIRPOST_TEST_FEED=syncrepl $(GO) test -tags peers -count 1 -timeout 20m -run 'Feed|Route|Restart|Lock|Index|DS389Endings' ./directory ./cmd/dirpost
+
+# The suites of the directory and of the whole server where the directory is polled, and where nothing tells of its changes.
+# Persistent search is for `make peers`.
+feeds:
+	DIRPOST_TEST_FEED=poll $(GO) test -count 1 -timeout 20m ./directory ./cmd/dirpost
+	DIRPOST_TEST_FEED=ttl $(GO) test -count 1 -timeout 20m ./directory ./cmd/dirpost
 
 # How fast the parts are. Nothing outside this tree is needed.
 bench:

@@ -148,8 +148,8 @@ func (r *Resolver) Prompt() bool {
 	return ok && now.Current && now.Origin.Prompt()
 }
 
-// Blind reports whether nothing tells of changes of the directory.
-func (r *Resolver) Blind() bool { return r.opts.View.Abandoned() }
+// Blind reports whether changes of the directory may not be known as they happen.
+func (r *Resolver) Blind() bool { return r.opts.View != nil && !r.Prompt() }
 
 // missing reports whether a source does not have what was asked for: one that learns of changes late may only not have it
 // yet.

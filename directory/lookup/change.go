@@ -2,6 +2,8 @@ package lookup
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,10 +26,28 @@ type Change struct {
 	old, now *ldap.Entry
 }
 
-// Entry returns an account's entry as the directory has it now, for [ChangeOf]. It is directory.ErrNotFound when it is gone
-// or no account any more.
-func (r *Resolver) Entry(ctx context.Context, dn string) (*ldap.Entry, error) {
-	return r.client.One(ctx, dn, ldap.ScopeBaseObject, client.Equal(schema.AttrObjectClass, schema.ClassDpMailAccount), view.Attributes...)
+// Entries returns the entries of accounts as the directory has them now, for [ChangeOf], by their names. One that is not
+// returned is gone, or no account any more.
+func (r *Resolver) Entries(ctx context.Context, logins []string) (map[string]*ldap.Entry, error) {
+	all := map[string]*ldap.Entry{}
+	for batch := range slices.Chunk(logins, namesPerSearch) {
+		filters := make([]string, len(batch))
+		for i, login := range batch {
+			filters[i] = client.Equal(schema.AttrUid, login)
+		}
+		found, err := r.client.Search(ctx, r.opts.Base, ldap.ScopeWholeSubtree,
+			client.And(client.Equal(schema.AttrObjectClass, schema.ClassDpMailAccount), client.Or(filters...)), view.Attributes...)
+		if errors.Is(err, directory.ErrNotFound) {
+			err = fmt.Errorf("%w: base %q is not there", directory.ErrUnavailable, r.opts.Base)
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range found {
+			all[e.DN] = e
+		}
+	}
+	return all, nil
 }
 
 // ChangeOf compares an entry with what it was; now is nil when it is gone.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -23,7 +25,7 @@ type proof struct {
 // one ends some day, and so does a revocation list.
 const rejudgeTime = time.Hour
 
-// lookTime is how often the entries of those who are in are read where nothing tells of changes: one search each.
+// lookTime is how often the entries of those who are in are read where nothing tells of changes at once.
 const lookTime = 15 * time.Second
 
 // Sweep ends the sessions that time, or a change of an authority, has taken the ground from: the certificate is out of date or
@@ -71,24 +73,23 @@ func (d *Door) Sweep(ctx context.Context) {
 
 // look compares the entries of those who are in with what they were at the last look.
 func (d *Door) look(ctx context.Context) {
+	in := d.stays.byName()
+	logins := map[string]bool{}
+	for _, stays := range in {
+		logins[stays[0].id.Login] = true
+	}
+	now, err := d.accounts.Entries(ctx, slices.Collect(maps.Keys(logins)))
+	if err != nil {
+		return // nobody can tell
+	}
 	before := d.seen
-	d.seen = map[string]*ldap.Entry{}
-	for dn, stays := range d.stays.byName() {
-		now, err := d.accounts.Entry(ctx, dn)
+	d.seen = now
+	for dn, stays := range in {
 		old := before[dn]
-		switch {
-		case errors.Is(err, directory.ErrNotFound):
-			now = nil
-		case err != nil: // nobody can tell
-			d.seen[dn] = old
-			continue
-		default:
-			d.seen[dn] = now
-		}
 		if old == nil {
-			old = cmp.Or(now, ldap.NewEntry(dn, nil))
+			old = cmp.Or(now[dn], ldap.NewEntry(dn, nil))
 		}
-		change := lookup.ChangeOf(old, now)
+		change := lookup.ChangeOf(old, now[dn])
 		for _, s := range stays {
 			if err := s.judge(change); err != nil {
 				s.end(err)
