@@ -155,7 +155,9 @@ func TestPasswordTimesAreKept(t *testing.T) {
 
 func TestPeers(t *testing.T) {
 	t.Parallel()
-	tree := openTree(t, Options{ServiceUIDs: []int{901}, Locals: []Local{{0, 0, bob}, {902, 6, bob}, {903, 6, "uid=ghost,ou=people,dc=example,dc=org"}}})
+	tree := sampleTree(t)
+	tree.opts.ServiceUIDs = []int{901}
+	tree.opts.Locals = []Local{{0, 0, bob}, {902, 6, bob}, {903, 6, "uid=ghost,ou=people,dc=example,dc=org"}}
 	tests := []struct {
 		uid, gid int
 		want     Subject
